@@ -1,0 +1,1 @@
+"""What tests lean on: real servers, the plugin that offers them as fixtures."""
