@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 
 from gateway.secrets import local_secret
+
+django_stubs_ext.monkeypatch()  # ModelAdmin[User] and the like at run time.
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -59,13 +62,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 
-# The API's paths (/api/, /media/, /health/) skip everything that only pages need: see gateway/middleware.py.
+# For pages. The API's paths (/api/, /media/, /health/) run through a handler of their own: see gateway/wsgi.py.
 MIDDLEWARE = [
     "gateway.middleware.RequestIdMiddleware",
-    "gateway.middleware.SiteMiddleware",
-]
-# What SiteMiddleware runs for pages, in this order.
-SITE_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

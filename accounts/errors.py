@@ -1,0 +1,71 @@
+"""What can be wrong with a caller. The docstring is the message; fields fill its braces. Nothing here knows of HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class DomainError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+        template = " ".join((type(self).__doc__ or "").split())
+        self.message = template.format(**fields)
+        super().__init__(self.message)
+
+
+class KeyMissing(DomainError):
+    """An API key is required: send it as "key" in the body or as "Authorization: Bearer"."""
+
+    code = "key_missing"
+
+
+class KeyInvalid(DomainError):
+    """This API key is not valid."""
+
+    code = "key_invalid"
+
+
+class KeyExpired(DomainError):
+    """This API key expired on {expired_at}."""
+
+    code = "key_expired"
+
+
+class KeyRevoked(DomainError):
+    """This API key was revoked."""
+
+    code = "key_revoked"
+
+
+class AccountSuspended(DomainError):
+    """This account is suspended: {reason}"""
+
+    code = "account_suspended"
+
+
+class ScopeDenied(DomainError):
+    """This API key may not do this: it lacks the scope "{scope}"."""
+
+    code = "scope_denied"
+
+
+class AddressDenied(DomainError):
+    """This API key may not be used from this network address."""
+
+    code = "address_denied"
+
+
+class ModelDenied(DomainError):
+    """This API key may not use the model "{model_id}"."""
+
+    code = "model_denied"
+
+
+class TooManyFailedKeys(DomainError):
+    """Too many calls with a wrong API key from this address: try again in {retry_after_s} s."""
+
+    code = "too_many_failed_keys"

@@ -1,0 +1,213 @@
+"""Reservations: placed at admission, captured or released at settlement, exactly once.
+
+The statements are written out, because they are the hot path of every call and because each guard is one conditional
+statement that PostgreSQL and SQLite understand alike. All of them run inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.db import connection
+
+from billing import ledger
+from billing.entitlements import Terms, billing_url, day_end, day_of
+from billing.errors import (
+    AccountInArrears,
+    AllowanceExhausted,
+    DailyQuotaExhausted,
+    FundsExhausted,
+    ModelNotInPlan,
+)
+from billing.models import Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
+from billing.money import usd_text
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What pays for a generation. `amount_microusd` is held from funds; 0 for every other source."""
+
+    source: Source
+    amount_microusd: int
+    day: date | None = None
+    allowance_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a hold ended: what was taken from funds for how many images."""
+
+    source: Source
+    images: int
+    charged_microusd: int
+
+
+def hold_place(
+    *,
+    reference: int,
+    account_id: int,
+    terms: Terms,
+    price_code: str,
+    model_id: str,
+    unit_price_microusd: int,
+    images: int,
+    now: datetime,
+) -> Reservation:
+    """Reserve one call of `images` pictures from the first source that has room; raises the refusal that helps most.
+
+    Order: what the plan covers, the period's allowance, the day's free calls, funds.
+    """
+    if terms.in_arrears:
+        raise AccountInArrears(billing_url=billing_url())
+    reservation = _reserve(account_id, terms, price_code, unit_price_microusd * images, now)
+    if reservation is None:
+        raise _refusal(account_id, terms, price_code, model_id, unit_price_microusd * images, now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_hold (reference, account_id, source, state, unit_price_microusd, images_held,"
+            " images_captured, day, allowance_id, created_at) VALUES (%s, %s, %s, %s, %s, %s, 0, %s, %s, %s)",
+            [
+                reference,
+                account_id,
+                reservation.source.value,
+                HoldState.OPEN.value,
+                unit_price_microusd,
+                images,
+                connection.ops.adapt_datefield_value(reservation.day) if reservation.day else None,
+                reservation.allowance_id,
+                connection.ops.adapt_datetimefield_value(now),
+            ],
+        )
+    return reservation
+
+
+def _reserve(account_id: int, terms: Terms, price_code: str, amount_microusd: int, now: datetime) -> Reservation | None:
+    if terms.covers(price_code):
+        return Reservation(Source.UNLIMITED, 0)
+    if terms.has_allowance and (allowance_id := _allowance_take(account_id, now)):
+        return Reservation(Source.ALLOWANCE, 0, allowance_id=allowance_id)
+    if terms.free_calls_per_day and _free_day_take(account_id, terms.free_calls_per_day, now):
+        return Reservation(Source.FREE_DAY, 0, day=day_of(now))
+    if terms.pays_from_funds and ledger.held_take(account_id=account_id, amount_microusd=amount_microusd):
+        return Reservation(Source.FUNDS, amount_microusd)
+    return None
+
+
+def _allowance_take(account_id: int, now: datetime) -> int | None:
+    moment = connection.ops.adapt_datetimefield_value(now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE billing_allowance SET calls_used = calls_used + 1 WHERE calls_used < calls_granted AND id = ("
+            "SELECT id FROM billing_allowance WHERE account_id = %s AND period_start <= %s AND period_end > %s"
+            " AND calls_used < calls_granted ORDER BY period_end, id LIMIT 1) RETURNING id",
+            [account_id, moment, moment],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _free_day_take(account_id: int, limit: int, now: datetime) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_usageday (account_id, day, calls) VALUES (%s, %s, 1)"
+            " ON CONFLICT (account_id, day) DO UPDATE SET calls = billing_usageday.calls + 1"
+            " WHERE billing_usageday.calls < %s RETURNING calls",
+            [account_id, connection.ops.adapt_datefield_value(day_of(now)), limit],
+        )
+        return cursor.fetchone() is not None
+
+
+def _refusal(
+    account_id: int, terms: Terms, price_code: str, model_id: str, amount_microusd: int, now: datetime
+) -> Exception:
+    """Why no source had room, in the words that say how to go on. Reads only."""
+    if terms.pays_from_funds:
+        wallet = Wallet.objects.get(pk=account_id)
+        if wallet.in_arrears:
+            return AccountInArrears(billing_url=billing_url())
+        return FundsExhausted(
+            cost_usd=usd_text(amount_microusd, places=4),
+            cost_microusd=amount_microusd,
+            available_usd=usd_text(wallet.available_microusd, places=4),
+            available_microusd=wallet.available_microusd,
+            billing_url=billing_url(),
+        )
+    if terms.has_allowance:
+        return _allowance_refusal(account_id, now)
+    if terms.free_calls_per_day:
+        resets_at = day_end(now)
+        return DailyQuotaExhausted(
+            limit=terms.free_calls_per_day,
+            resets_at=resets_at.isoformat(),
+            retry_after_s=max(1, int((resets_at - now).total_seconds()) + 1),
+            billing_url=billing_url(),
+        )
+    return ModelNotInPlan(plan=terms.plan_name, model_id=model_id, billing_url=billing_url())
+
+
+def _allowance_refusal(account_id: int, now: datetime) -> AllowanceExhausted:
+    current = Allowance.objects.filter(account_id=account_id, period_start__lte=now, period_end__gt=now)
+    latest = current.order_by("-period_end").first()
+    return AllowanceExhausted(
+        limit=sum(current.values_list("calls_granted", flat=True)),
+        resets_at=latest.period_end.isoformat() if latest else None,
+        billing_url=billing_url(),
+    )
+
+
+def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = False) -> Closing | None:
+    """Take what was delivered and release the rest; None when somebody else has closed this hold already.
+
+    Zero images is a release: the call returns to the quota that it came from.
+    """
+    if images == 0:
+        return hold_release(reference=reference)
+    hold = Hold.objects.get(pk=reference)
+    won = Hold.objects.filter(pk=reference, state=HoldState.OPEN).update(
+        state=HoldState.CAPTURED, images_captured=images
+    )
+    if not won:
+        return None
+    if hold.source != Source.FUNDS:
+        return Closing(Source(hold.source), images, 0)
+    charged_microusd = hold.unit_price_microusd * images
+    ledger.entry_post(
+        account_id=hold.account_id,
+        kind=EntryKind.CAPTURE,
+        amount_microusd=-charged_microusd,
+        op_key=f"capture:{reference}",
+        now=now,
+        reference=reference,
+        images=images,
+        release_held_microusd=hold.amount_microusd,
+        sandbox=sandbox,
+    )
+    return Closing(Source.FUNDS, images, charged_microusd)
+
+
+def hold_release(*, reference: int) -> Closing | None:
+    """Give everything back to where it came from; None when somebody else has closed this hold already."""
+    won = Hold.objects.filter(pk=reference, state=HoldState.OPEN).update(state=HoldState.RELEASED)
+    if not won:
+        return None
+    hold = Hold.objects.get(pk=reference)
+    with connection.cursor() as cursor:
+        if hold.source == Source.FREE_DAY:
+            cursor.execute(
+                "UPDATE billing_usageday SET calls = calls - 1 WHERE account_id = %s AND day = %s AND calls > 0",
+                [hold.account_id, connection.ops.adapt_datefield_value(hold.day)],
+            )
+        elif hold.source == Source.ALLOWANCE:
+            cursor.execute(
+                "UPDATE billing_allowance SET calls_used = calls_used - 1 WHERE id = %s AND calls_used > 0",
+                [hold.allowance_id],
+            )
+    if hold.source == Source.FUNDS:
+        ledger.held_give_back(account_id=hold.account_id, amount_microusd=hold.amount_microusd)
+    return Closing(Source(hold.source), 0, 0)
+
+
+def free_calls_used(*, account_id: int, now: datetime) -> int:
+    row = UsageDay.objects.filter(account_id=account_id, day=day_of(now)).values_list("calls", flat=True).first()
+    return row or 0

@@ -1,0 +1,67 @@
+"""What changes wallets, plans and prices, outside the life of a hold. Operator actions ask who and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Account, User
+from billing import ledger
+from billing.entitlements import plan_in_force
+from billing.models import EntryKind, Price, Wallet
+
+
+def wallet_open(*, account: Account, now: datetime, plan_code: str = "free") -> Wallet:
+    """The account's wallet; a second call finds the first one's."""
+    wallet, _ = Wallet.objects.get_or_create(account=account, defaults={"plan_code": plan_code, "created_at": now})
+    return wallet
+
+
+@transaction.atomic
+def funds_grant(
+    *, account_id: int, amount_microusd: int, op_key: str, now: datetime, reason: str, by: User | None = None
+) -> bool:
+    """Credit given by the operator. Posting the same `op_key` twice grants once; True when this call did it."""
+    granted = ledger.entry_post(
+        account_id=account_id,
+        kind=EntryKind.GRANT,
+        amount_microusd=amount_microusd,
+        op_key=f"grant:{op_key}",
+        now=now,
+        note=reason,
+        made_by=by,
+    )
+    funded_account_upgrade(account_id=account_id)
+    return granted
+
+
+def funded_account_upgrade(*, account_id: int) -> None:
+    """A free account with funds is pay as you go: it keeps its free calls a day and goes on from funds after them."""
+    Wallet.objects.filter(pk=account_id, plan_code="free", balance_microusd__gt=0).update(plan_code="payg")
+
+
+def plan_assign(*, account_id: int, plan_code: str, now: datetime) -> None:
+    """Put the account under another plan at once. PlanUnknown when there is none of that code."""
+    plan_in_force(plan_code, now)
+    Wallet.objects.filter(pk=account_id).update(plan_code=plan_code)
+
+
+def price_set(
+    *,
+    price_code: str,
+    amount_microusd: int,
+    effective_from: datetime,
+    account: Account | None = None,
+    by: User | None = None,
+    note: str = "",
+) -> Price:
+    """A new version of a price; what was admitted before keeps its frozen price."""
+    return Price.objects.create(
+        price_code=price_code,
+        amount_microusd=amount_microusd,
+        effective_from=effective_from,
+        account=account,
+        set_by=by,
+        note=note,
+    )

@@ -1,0 +1,34 @@
+"""The models that a new installation starts with: the embedded demo model. The operator adds the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference import demo
+from inference.engine.spec import Family, Operation
+from inference.models import ImageModel
+
+GENERATION_OPERATIONS = [Operation.TEXT_TO_IMAGE.value, Operation.IMAGE_TO_IMAGE.value, Operation.INPAINT.value]
+
+
+def demo_model() -> dict[str, Any]:
+    """The catalogue row of the shipped model; its numbers are the model's own (inference.demo)."""
+    return {
+        "model_id": "demo",
+        "provider": "local",
+        "name": "Demo",
+        "description": demo.DESCRIPTION,
+        "family": Family.SD15.value,
+        "operations": [*GENERATION_OPERATIONS, Operation.OUTPAINT.value],
+        "source": "model",
+        "price_code": "sd15",
+        "licence": "MIT",
+        **demo.CATALOGUE,
+    }
+
+
+def catalogue_seed() -> int:
+    """Write what is missing; how many rows were written. Rows that exist are the operator's and stay as they are."""
+    row = demo_model()
+    _, created = ImageModel.objects.get_or_create(model_id=row["model_id"], defaults=row)
+    return int(created)
