@@ -25,6 +25,12 @@ os.environ.setdefault("SECRET_KEY", "tests-only-and-long-enough-to-satisfy-every
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[MISSING_SERVERS] = []
+    from django.conf import settings
+
+    if settings.configured:  # not under `-p no:django`
+        plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+        settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow on purpose elsewhere
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for missing in sorted(set(config.stash[MISSING_SERVERS])):
+    problems: list[str] = config.stash[MISSING_SERVERS]
+    for missing in sorted(set(problems)):
         terminalreporter.write_line(f"SKIPPED FOR WANT OF A SERVER: {missing}", red=True, bold=True)
 
 

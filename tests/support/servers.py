@@ -12,7 +12,6 @@ from __future__ import annotations
 import abc
 import argparse
 import contextlib
-import ctypes
 import importlib.util
 import os
 import pwd
@@ -28,10 +27,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from tools.supervisor import dies_with_owner
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 START_ATTEMPTS_MAX = 3  # another process may take the free port between our look and the server's bind
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DEMAND_VARIABLE = "REQUIRE_SERVERS"
 
 
@@ -117,7 +117,7 @@ class Server(abc.ABC):
                 user=self.user(),
                 extra_groups=[] if self.user() else None,
                 start_new_session=True,  # Ctrl-C reaches the tests first, and they stop the server
-                preexec_fn=_dies_with_owner(self.stop_signal),
+                preexec_fn=dies_with_owner(self.stop_signal),
             )
 
     def _wait_until_up(self) -> bool:
@@ -208,9 +208,9 @@ class PostgresServer(Server):
         password_file.chmod(0o600)
         if user:
             shutil.chown(password_file, user)
+        options = f"-U gateway --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync --pwfile={password_file}"
         done = subprocess.run(
-            [str(self.programs / "initdb"), "-D", str(self._data), "-U", "gateway", "--auth=scram-sha-256"]
-            + [f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"],
+            [str(self.programs / "initdb"), "-D", str(self._data), *options.split()],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -265,18 +265,6 @@ def running(make: Callable[[], S]) -> Iterator[S]:
         yield server
     finally:
         server.discard()
-
-
-def _dies_with_owner(with_signal: signal.Signals) -> Callable[[], None] | None:
-    """On Linux the kernel ends the child when the thread that started it is gone: no server outlives a killed run."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-
-    def set_death_signal() -> None:
-        prctl(PR_SET_PDEATHSIG, int(with_signal))
-
-    return set_death_signal
 
 
 def _postgres_programs() -> Path:

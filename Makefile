@@ -1,0 +1,96 @@
+# Every command of the project. `make` alone explains them; the recipes call tools/, which need nothing but Python.
+
+# The first Python on the PATH that is new enough; PYTHON=... overrides.
+PYTHON ?= $(firstword $(foreach candidate,python3 python3.11 python3.12 python3.13 python3.14, \
+	$(shell $(candidate) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(candidate))))
+PY := .venv/bin/python
+# Tests share processors with what they start; more workers than this only make time limits fail.
+JOBS ?= 2
+# What needs servers of its own runs in the second leg of `make test`, on PostgreSQL and Redis.
+SERVERS := postgres or redis
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help:  ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^## / {printf "\n%s\n", substr($$0, 4)} \
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nOptions: make run PORT=9000 DATABASE_URL=... (any setting of .env.example; DB=postgres starts one);'
+	@printf ' make test ARGS="-k words" JOBS=4; PYTHON=python3.11 everywhere.\n'
+
+# ---------------------------------------------------------------------------------------------------------------------
+## The service
+
+.PHONY: run setup
+run: python  ## Install, prepare and run everything on this machine; Ctrl-C ends it
+	@$(PYTHON) -m tools.run $(if $(DB),--db $(DB))
+
+setup: python  ## Make .venv with the requirements and the tools of development
+	@$(PYTHON) -m tools.environment --dev
+
+# ---------------------------------------------------------------------------------------------------------------------
+## Tests
+
+.PHONY: test test-fast test-servers test-faults coverage
+test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
+
+test-fast: setup  ## The bulk of the suite on SQLite, in parallel
+	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS)) and not faults" $(ARGS)
+
+test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -m "($(SERVERS)) and not faults" $(ARGS)
+
+test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -m faults tests/faults $(ARGS)
+
+coverage: setup  ## The whole suite under coverage, with the floor of pyproject.toml
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -m "not ($(SERVERS)) and not faults and not browser" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m coverage run -m pytest -m "($(SERVERS)) and not faults" $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+# ---------------------------------------------------------------------------------------------------------------------
+## Quality
+
+.PHONY: check lint format types imports migrations
+check: lint types imports migrations test  ## All that the continuous integration runs, in its order
+
+lint: setup  ## Style of Python and templates
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(if $(wildcard templates),$(PY) -m djlint --quiet --check --lint templates)
+
+format: setup  ## Rewrite Python and templates in the project's style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(if $(wildcard templates),-$(PY) -m djlint --quiet --reformat templates)
+
+types: setup  ## mypy, strict
+	$(PY) -m mypy
+
+imports: setup  ## Who may import whom
+	.venv/bin/lint-imports --no-logo
+
+migrations: setup  ## The models and their migrations agree
+	$(PY) manage.py makemigrations --check --dry-run
+
+# ---------------------------------------------------------------------------------------------------------------------
+## Measurements and pictures
+
+.PHONY: bench gallery screenshots
+bench: setup  ## Every benchmark; tables on the screen, JSON in benchmarks/results
+	$(PY) -m benchmarks $(ARGS)
+
+gallery: setup  ## Render a page of sample pictures with the installed models
+	$(PY) -m tools.gallery $(ARGS)
+
+screenshots: setup  ## Photograph the pages of a running service, light and dark
+	$(PY) -m tools.screenshots $(ARGS)
+
+# ---------------------------------------------------------------------------------------------------------------------
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer is needed and none was found on the PATH (asked: python3, python3.11 to 3.14)."; \
+		echo "Install it, or name it: make run PYTHON=/path/to/python3.11"; exit 1; }

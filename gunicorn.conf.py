@@ -1,0 +1,16 @@
+"""How gunicorn serves the web process: threads, because a waiting call holds a thread and nothing else."""
+
+import os
+
+from gateway import settings
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{settings.PORT}"
+worker_class = "gthread"
+workers = settings.WEB_PROCESSES
+threads = settings.WEB_THREADS
+timeout = 60
+# Longer than a call waits for its result, so that a restart cuts nobody off.
+graceful_timeout = int(settings.WAIT_TIMEOUT_S) + 10
+keepalive = 15
+# The control socket would be written into the home directory, which a container does not have.
+control_socket_disable = True
