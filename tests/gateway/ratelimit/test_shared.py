@@ -1,0 +1,246 @@
+"""What Redis adds: one count for all processes, and a stricter local rule while it is away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from gateway.ratelimit import shared
+from gateway.ratelimit.local import LocalLimiter
+from gateway.ratelimit.shared import SharedLimiter, connect
+from tests.gateway.ratelimit.conftest import shared_limiter
+from tests.gateway.ratelimit.support import START_MS, Clock, hammer
+
+pytestmark = pytest.mark.redis
+
+
+def admit(limiter, scope, token, *, per_minute=10, queued=100, extra=()):
+    return limiter.admit(
+        scope=scope, token=token, now_ms=START_MS, per_minute=per_minute, queued=queued, lease_s=60, extra=extra
+    )
+
+
+def allowed(limiter, scope, calls, *, name, **limits):
+    return sum(admit(limiter, scope, f"{name}-{number}", **limits).allowed for number in range(calls))
+
+
+def press(url, scope, *, processes, calls, per_minute, queued):
+    spawn = multiprocessing.get_context("spawn")
+    barrier, results = spawn.Barrier(processes), spawn.SimpleQueue()
+    limits = {"calls": calls, "per_minute": per_minute, "queued": queued}
+    workers = [
+        spawn.Process(target=hammer, args=(url, scope, barrier, results), kwargs={**limits, "name": number})
+        for number in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    decisions = [one for _ in workers for one in results.get()]
+    for worker in workers:
+        worker.join(30)
+    return Counter(decisions)
+
+
+class TestManyProcesses:
+    def test_together_they_admit_exactly_the_minute_limit(self, redis_url, scope):
+        outcome = press(redis_url, scope, processes=4, calls=60, per_minute=50, queued=1_000)
+        assert outcome == {(True, None): 50, (False, "minute"): 190}
+
+    def test_together_they_admit_exactly_the_queued_limit(self, redis_url, scope):
+        outcome = press(redis_url, scope, processes=4, calls=60, per_minute=1_000, queued=7)
+        assert outcome == {(True, None): 7, (False, "queued"): 233}
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.zcard(f"limit:{scope}:minute") == client.zcard(f"limit:{scope}:key:minute") == 7
+
+    def test_the_real_clock_frees_a_place_when_its_lease_ends(self, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        limits = {"scope": scope, "now_ms": START_MS, "per_minute": 10, "queued": 1, "lease_s": 1}
+        assert limiter.admit(token="crashed", **limits).allowed
+        assert not limiter.admit(token="too soon", **limits).allowed
+        time.sleep(1.05)
+        assert limiter.admit(token="freed", **limits).allowed
+
+    def test_redis_keeps_nothing_of_an_idle_account_for_ever(self, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        admit(limiter, scope, "one")
+        limiter.renew([scope], "one", lease_s=3600)
+        with redis.Redis.from_url(redis_url) as client:
+            lives = {key.decode().rpartition(":")[2]: client.ttl(key) for key in client.scan_iter()}
+        assert 60 < lives["minute"] <= 121
+        assert 3600 < lives["queued"] <= 7200
+
+
+class TestClocks:
+    def test_a_clock_set_back_by_hours_never_admits_more_and_heals_within_a_window(self, redis_url, scope):
+        clock, steady = Clock(), Clock()
+        local = LocalLimiter(clock_ms=steady)
+        limiter = SharedLimiter(connect(redis_url), clock_ms=clock, local=local)
+        assert allowed(limiter, scope, 12, name="before") == 10
+        clock.now -= 3 * 3600 * 1000
+        refused = admit(limiter, scope, "after")
+        assert not refused.allowed
+        assert refused.retry_after_s <= 61
+        clock.now += 60_001
+        steady.now += 60_001
+        assert allowed(limiter, scope, 12, name="healed") == 10
+
+    def test_the_callers_clock_dates_the_answer_and_decides_nothing(self, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        for number in range(10):
+            admit(limiter, scope, f"{number}")
+        far = limiter.admit(scope=scope, token="far", now_ms=START_MS + 10**9, per_minute=10, queued=100, lease_s=60)
+        assert not far.allowed
+        assert 0 < far.reset_at_epoch_s - (START_MS + 10**9) // 1000 <= 61
+
+
+class TestRedisForgets:
+    def test_scripts_lost_by_the_server_are_told_again(self, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        admit(limiter, scope, "one")
+        with redis.Redis.from_url(redis_url) as client:
+            client.script_flush()
+        assert admit(limiter, scope, "two").remaining == 8
+
+    def test_a_restarted_server_hears_of_the_calls_it_has_lost(self, redis_server, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        assert allowed(limiter, scope, 6, name="before") == 6
+        redis_server.kill()
+        redis_server.start()
+        assert allowed(limiter, scope, 20, name="after") == 4
+
+    def test_an_emptied_server_costs_at_most_one_call(self, redis_url, scope):
+        limiter = shared_limiter(redis_url)
+        assert allowed(limiter, scope, 6, name="before") == 6
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        assert allowed(limiter, scope, 20, name="after") <= 4 + 1
+
+
+class TestRedisIsAway:
+    def test_all_processes_together_stay_within_the_limit_and_each_makes_progress(self, redis_server, redis_url, scope):
+        limiters = [shared_limiter(redis_url, processes=2) for _ in range(2)]
+        redis_server.kill()
+        shares = [allowed(one, scope, 30, name=str(number)) for number, one in enumerate(limiters)]
+        assert shares == [5, 5]
+
+    def test_a_share_is_never_less_than_one_call(self, redis_server, redis_url, scope):
+        limiter = shared_limiter(redis_url, processes=50)
+        redis_server.kill()
+        assert allowed(limiter, scope, 5, name="few") == 1
+
+    def test_what_was_used_before_it_went_still_counts(self, redis_server, redis_url, scope):
+        limiters = [shared_limiter(redis_url, processes=2) for _ in range(2)]
+        before = sum(admit(limiters[number % 2], scope, f"before-{number}").allowed for number in range(7))
+        redis_server.kill()
+        after = sum(allowed(one, scope, 30, name=f"after-{number}") for number, one in enumerate(limiters))
+        assert before == 7
+        assert before + after <= 10
+        assert after >= 2
+
+    def test_an_account_at_its_limit_is_refused_on(self, redis_server, redis_url, scope):
+        limiters = [shared_limiter(redis_url, processes=2) for _ in range(2)]
+        for number in range(20):
+            admit(limiters[number % 2], scope, f"before-{number}")
+        redis_server.kill()
+        refused = admit(limiters[0], scope, "after")
+        assert (refused.allowed, refused.refused_by) == (False, "minute")
+        assert 1 <= refused.retry_after_s <= 61
+
+    def test_queued_calls_are_limited_by_each_process_part(self, redis_server, redis_url, scope):
+        limiter = shared_limiter(redis_url, processes=2)
+        redis_server.kill()
+        assert allowed(limiter, scope, 10, name="queued", per_minute=100, queued=6) == 3
+
+    def test_calls_admitted_meanwhile_count_when_it_is_back(self, redis_server, redis_url, scope, monkeypatch):
+        limiter, other = shared_limiter(redis_url, processes=2), shared_limiter(redis_url, processes=2)
+        redis_server.kill()
+        assert allowed(limiter, scope, 30, name="alone") == 5
+        redis_server.start()
+        is_back(limiter)
+        assert admit(limiter, scope, "shared again").remaining == 4
+        assert allowed(other, scope, 30, name="other") == 4
+
+    def test_places_freed_meanwhile_are_free_when_it_is_back(self, redis_url, redis_server, scope):
+        limiter = shared_limiter(redis_url)
+        assert allowed(limiter, scope, 2, name="busy", queued=2) == 2
+        hang(redis_server)
+        try:
+            limiter.finished([scope], "busy-0")
+            limiter.give_back([scope], "busy-1")
+        finally:
+            wake(redis_server)
+        is_back(limiter)
+        usage = limiter.peek(scope=scope, now_ms=START_MS, per_minute=10, queued=2)
+        assert (usage.used, usage.queued) == (1, 0)
+
+    def test_a_call_refused_here_after_a_lost_answer_keeps_nothing_there(self, redis_url, redis_server, scope):
+        limiter = shared_limiter(redis_url, processes=10)
+        assert allowed(limiter, scope, 1, name="first", per_minute=3) == 1
+        hang(redis_server)
+        try:
+            assert not admit(limiter, scope, "lost", per_minute=3).allowed
+        finally:
+            wake(redis_server)
+        is_back(limiter)
+        assert limiter.peek(scope=scope, now_ms=START_MS, per_minute=3, queued=100).used == 1
+
+    def test_a_hanging_server_does_not_cost_its_timeout_on_every_call(self, redis_url, redis_server, scope):
+        limiter = shared_limiter(redis_url)
+        admit(limiter, scope, "warm")
+        hang(redis_server)
+        try:
+            started_s = time.monotonic()
+            for number in range(200):
+                admit(limiter, f"{scope}-{number}", "call")
+            spent_s = time.monotonic() - started_s
+        finally:
+            wake(redis_server)
+        assert shared.TIMEOUT_S * 0.9 < spent_s < 2 * shared.TIMEOUT_S
+
+    def test_looks_and_renewals_go_on_without_it(self, redis_url, redis_server, scope):
+        limiter = shared_limiter(redis_url)
+        redis_server.kill()
+        assert admit(limiter, scope, "one", queued=2).allowed
+        limiter.renew([scope], "one", lease_s=100)
+        usage = limiter.peek(scope=scope, now_ms=START_MS, per_minute=10, queued=2)
+        assert (usage.used, usage.queued, usage.remaining) == (1, 1, 9)
+
+    def test_the_log_tells_of_it_once_each_way(self, redis_url, redis_server, scope, caplog):
+        limiter = shared_limiter(redis_url)
+        redis_server.kill()
+        allowed(limiter, scope, 5, name="away")
+        redis_server.start()
+        is_back(limiter)
+        told = [record.getMessage() for record in caplog.records if record.name == shared.__name__]
+        assert [one.split(":")[0].split("(")[0].strip() for one in told] == ["Redis is away", "Redis is back"]
+
+    def test_more_threads_than_connections_wait_their_turn(self, redis_url, scope, monkeypatch):
+        monkeypatch.setattr(shared, "CONNECTIONS_MAX", 2)
+        limiter = SharedLimiter(connect(redis_url))
+        with ThreadPoolExecutor(24) as threads:
+            answers = list(threads.map(lambda number: admit(limiter, scope, str(number)), range(96)))
+        assert sum(one.allowed for one in answers) == 10
+        assert not limiter.breaker.is_open
+
+
+def hang(server):
+    os.kill(server.process.pid, signal.SIGSTOP)
+
+
+def wake(server):
+    os.kill(server.process.pid, signal.SIGCONT)
+
+
+def is_back(limiter):
+    """Ask until the breaker has let a call through."""
+    deadline_s = time.monotonic() + 10
+    while limiter.breaker.is_open and time.monotonic() < deadline_s:
+        limiter.peek(scope="probe", now_ms=START_MS, per_minute=1, queued=1)
+        time.sleep(0.02)
+    assert not limiter.breaker.is_open
