@@ -1,0 +1,26 @@
+"""The demo model: a small text-to-image pipeline of our own, and the commands that draw its data, train and score it.
+
+This file holds only plain constants, so that the gateway can describe the model without importing torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+MODEL_DIR: Final = Path(__file__).parent / "model"
+
+# The side the model learned. It is convolutional, so other sides work, but objects repeat or fall apart on them.
+NATIVE_SIDE_PX: Final = 256
+SIDE_PX_MIN: Final = 192
+SIDE_PX_MAX: Final = 384
+SIDE_PX_STEP: Final = 64
+
+# What gives the best pictures; the names are those of the render spec and of diffusers.
+DEFAULTS: Final[dict[str, int | float | str]] = {
+    "width_px": NATIVE_SIDE_PX,
+    "height_px": NATIVE_SIDE_PX,
+    "steps": 20,
+    "guidance_scale": 3.0,
+    "scheduler": "DDIMScheduler",
+}

@@ -1,0 +1,203 @@
+"""The demo model's world: one flat shape on a flat background, drawn by us, with a caption that says what it is.
+
+It owns the words and the geometry that training and scoring share; it knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+Rgb = tuple[int, int, int]
+Point = tuple[float, float]
+
+COLOURS: Final[dict[str, Rgb]] = {
+    "red": (222, 40, 40),
+    "green": (46, 160, 67),
+    "blue": (40, 90, 220),
+    "yellow": (250, 215, 40),
+    "orange": (245, 135, 30),
+    "purple": (130, 60, 190),
+    "black": (20, 20, 24),
+    "white": (248, 248, 248),
+}
+SHAPES: Final = ("circle", "square", "triangle", "star", "heart", "ring")
+SIZES: Final = ("", "small", "big")
+# Where the centre lies, as fractions of width and height.
+POSITIONS: Final[dict[str, Point]] = {
+    "": (0.5, 0.5),
+    "on the left": (0.25, 0.5),
+    "on the right": (0.75, 0.5),
+    "at the top": (0.5, 0.25),
+    "at the bottom": (0.5, 0.75),
+}
+RADIUS: Final = {"small": 0.14, "": 0.27, "big": 0.4}
+RADIUS_ASIDE: Final = 0.195  # a middle-sized object away from the centre must stay inside the picture
+RING_HOLE: Final = 0.55
+DEFAULT_BACKGROUND: Final = "white"  # what a caption without a background means
+
+COLOUR_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "red": ("red", "red", "red", "crimson", "scarlet"),
+    "green": ("green", "green", "green", "emerald", "dark green"),
+    "blue": ("blue", "blue", "blue", "navy", "azure"),
+    "yellow": ("yellow", "yellow", "yellow", "golden", "lemon"),
+    "orange": ("orange", "orange", "orange", "tangerine"),
+    "purple": ("purple", "purple", "purple", "violet"),
+    "black": ("black", "black", "black", "dark"),
+    "white": ("white", "white", "white", "snow white"),
+}
+SHAPE_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "circle": ("circle", "circle", "circle", "disc", "ball", "dot"),
+    "square": ("square", "square", "square", "box", "block"),
+    "triangle": ("triangle", "triangle", "triangle", "pyramid"),
+    "star": ("star", "star", "star", "five-pointed star"),
+    "heart": ("heart", "heart", "heart", "love heart"),
+    "ring": ("ring", "ring", "ring", "hoop", "donut"),
+}
+SIZE_WORDS: Final = {"small": ("small", "small", "tiny", "little"), "": ("",), "big": ("big", "big", "large", "huge")}
+POSITION_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "": ("", "", "", "", "in the middle", "in the center"),
+    "on the left": ("on the left", "on the left", "on the left side", "to the left"),
+    "on the right": ("on the right", "on the right", "on the right side", "to the right"),
+    "at the top": ("at the top", "at the top", "near the top", "up high"),
+    "at the bottom": ("at the bottom", "at the bottom", "near the bottom", "down low"),
+}
+OPENINGS: Final = ("a ", "a ", "a ", "one ", "the ", "", "a picture of a ", "a drawing of a ", "a photo of a ")
+BACKGROUND_FORMS: Final = (
+    "on a {} background",
+    "on a {} background",
+    "on {}",
+    "over a {} background",
+    "{} background",
+    "with a {} background",
+    "against a {} backdrop",
+)
+# Words people add out of habit, in prompts and in negative prompts: the model must learn that they change nothing.
+HABITS: Final = (
+    "masterpiece", "best quality", "highly detailed", "8k", "4k", "cinematic lighting", "simple", "flat", "minimal",
+    "cute", "beautiful", "digital art", "illustration", "icon", "logo", "vector", "ultra realistic", "sharp focus",
+    "blurry", "low quality", "ugly", "bad anatomy", "deformed", "watermark", "text", "noise", "jpeg artifacts",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a picture shows. `position` and `size` are empty for an ordinary object in the middle."""
+
+    shape: str
+    colour: str
+    background: str
+    size: str = ""
+    position: str = ""
+
+    def is_held_out(self) -> bool:
+        """A fixed tenth of all scenes is never trained on, so that the score tests combining, not remembering."""
+        return zlib.crc32("/".join((self.shape, self.colour, self.background, self.size, self.position)).encode()) % 10 == 0
+
+
+def scenes(*, held_out: bool) -> tuple[Scene, ...]:
+    """Every scene of one side of the split. Big objects stay in the middle: elsewhere they would be cut off."""
+    layouts = [(size, place) for size in SIZES for place in POSITIONS if not (size == "big" and place)]
+    pairs = itertools.permutations(COLOURS, 2)
+    every = (
+        Scene(shape, colour, background, size, position)
+        for (colour, background), shape, (size, position) in itertools.product(pairs, SHAPES, layouts)
+    )
+    return tuple(scene for scene in every if scene.is_held_out() is held_out)
+
+
+TRAINING_SCENES: Final = scenes(held_out=False)
+
+
+def scene_draw(rng: random.Random) -> Scene:
+    """A training scene; half of them ordinary objects in the middle, as most prompts are."""
+    while True:
+        scene = rng.choice(TRAINING_SCENES)
+        if rng.random() < 0.5:
+            scene = Scene(scene.shape, scene.colour, scene.background)
+        if not scene.is_held_out():
+            return scene
+
+
+def plain_caption(scene: Scene) -> str:
+    """The caption in its simplest words, as scoring asks for it."""
+    words = " ".join(word for word in (scene.size, scene.colour, scene.shape, scene.position) if word)
+    article = "an" if words[0] in "aeiou" else "a"
+    return f"{article} {words} on {'an' if scene.background == 'orange' else 'a'} {scene.background} background"
+
+
+def caption(scene: Scene, rng: random.Random) -> str:
+    """One of many ways to say `scene`."""
+    words = (
+        rng.choice(SIZE_WORDS[scene.size]),
+        rng.choice(COLOUR_WORDS[scene.colour]),
+        rng.choice(SHAPE_WORDS[scene.shape]),
+        rng.choice(POSITION_WORDS[scene.position]),
+    )
+    text = rng.choice(OPENINGS) + " ".join(word for word in words if word)
+    if scene.background != DEFAULT_BACKGROUND or rng.random() < 0.7:
+        form = rng.choice(BACKGROUND_FORMS).format(rng.choice(COLOUR_WORDS[scene.background]))
+        text += (", " if rng.random() < 0.4 or not form.startswith(("on", "over", "with")) else " ") + form
+    if rng.random() < 0.2:
+        text = decorate(text, rng)
+    return text.replace("a orange", "an orange").replace("a azure", "an azure").replace("a emerald", "an emerald")
+
+
+def decorate(text: str, rng: random.Random) -> str:
+    """`text` with words of habit around it."""
+    extra = ", ".join(rng.sample(HABITS, rng.randint(1, 3)))
+    return f"{extra}, {text}" if rng.random() < 0.3 else f"{text}, {extra}"
+
+
+def empty_caption(rng: random.Random) -> str:
+    """A caption that says nothing of the picture: what guidance compares with, and what negative prompts look like."""
+    return "" if rng.random() < 0.6 else ", ".join(rng.sample(HABITS, rng.randint(1, 5)))
+
+
+def shade(colour: str, rng: random.Random, spread: int = 10) -> Rgb:
+    red, green, blue = (max(0, min(255, value + rng.randint(-spread, spread))) for value in COLOURS[colour])
+    return red, green, blue
+
+
+def picture(scene: Scene, rng: random.Random, side_px: int) -> Image.Image:
+    """Draws `scene`, with small differences of colour, place and size from one call to the next."""
+    background = shade(scene.background, rng)
+    image = Image.new("RGB", (side_px, side_px), background)
+    x, y = ((value + rng.uniform(-0.03, 0.03)) * side_px for value in POSITIONS[scene.position])
+    radius = RADIUS_ASIDE if scene.position and not scene.size else RADIUS[scene.size]
+    radius_px = radius * rng.uniform(0.93, 1.07) * side_px
+    paint = ImageDraw.Draw(image)
+    colour = shade(scene.colour, rng)
+    if scene.shape in ("circle", "ring"):
+        paint.circle((x, y), radius_px, fill=colour)
+        if scene.shape == "ring":
+            paint.circle((x, y), radius_px * RING_HOLE, fill=background)
+    else:
+        paint.polygon([(x + px * radius_px, y + py * radius_px) for px, py in OUTLINES[scene.shape]], fill=colour)
+    return image
+
+
+def _star() -> tuple[Point, ...]:
+    turns = ((1.05 if i % 2 == 0 else 0.45, i * math.pi / 5) for i in range(10))
+    return tuple((length * math.sin(angle), -length * math.cos(angle)) for length, angle in turns)
+
+
+def _heart() -> tuple[Point, ...]:
+    """The usual parametric heart, scaled to fit the unit circle."""
+    turns = [i * math.pi / 30 for i in range(60)]
+    heights = (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t) for t in turns)
+    return tuple((math.sin(t) ** 3, -height / 16.5) for t, height in zip(turns, heights, strict=True))
+
+
+OUTLINES: Final[dict[str, tuple[Point, ...]]] = {
+    "square": ((-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)),
+    "triangle": ((0.0, -1.0), (0.92, 0.72), (-0.92, 0.72)),
+    "star": _star(),
+    "heart": _heart(),
+}
