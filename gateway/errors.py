@@ -1,0 +1,23 @@
+"""Refusals of the edge: limits, conflicts. Typed fields, message from the docstring, no word of HTTP."""
+
+from __future__ import annotations
+
+from accounts.errors import DomainError
+
+
+class RateLimited(DomainError):
+    """The limit of {limit} calls a minute is reached: try again in {retry_after_s} s."""
+
+    code = "rate_limited"
+
+
+class QueueFull(DomainError):
+    """{limit} calls of this account are queued or running already, which is the limit of its plan: try again when one has finished."""
+
+    code = "queue_full"
+
+
+class IdempotencyConflict(DomainError):
+    """The idempotency key "{key}" was used for a different request."""
+
+    code = "idempotency_conflict"

@@ -1,0 +1,52 @@
+"""The periodic work that the dispatcher sets off: every entry may run twice and is bounded in what one run does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from gateway import tasks, webhooks_out
+from gateway.models import IdempotencyRecord
+from gateway.services.leases import leases_sweep, waiting_sweep
+from gateway.services.place import IDEMPOTENCY_TTL
+from inference.services import workers_lose
+from inference.storage import get_storage
+
+WORKER_LOST_AFTER = timedelta(seconds=30)
+ROWS_PER_RUN = 5000
+
+
+def leases(now: datetime) -> None:
+    leases_sweep(now=now)
+
+
+def waiting(now: datetime) -> None:
+    waiting_sweep(now=now)
+
+
+def workers(now: datetime) -> None:
+    workers_lose(unseen_since=now - WORKER_LOST_AFTER)
+
+
+def webhooks(now: datetime) -> None:
+    if webhooks_out.webhooks_due(now):
+        tasks.webhooks_send.delay()
+
+
+def idempotency(now: datetime) -> None:
+    old = IdempotencyRecord.objects.filter(created_at__lt=now - IDEMPOTENCY_TTL).values_list("pk", flat=True)
+    IdempotencyRecord.objects.filter(pk__in=list(old[:ROWS_PER_RUN])).delete()
+
+
+def temporary_files(now: datetime) -> None:
+    get_storage().sweep(now)
+
+
+PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
+    ("leases", 1.0, leases),
+    ("webhooks", 1.0, webhooks),
+    ("workers", 5.0, workers),
+    ("waiting", 10.0, waiting),
+    ("idempotency", 300.0, idempotency),
+    ("temporary files", 600.0, temporary_files),
+]

@@ -1,0 +1,193 @@
+"""Admission: limits, then one transaction with one commit, then a nudge to the dispatcher.
+
+Refused means that nothing was written and nothing is consumed, not even a token of another limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from billing.errors import PriceMissing
+from billing.holds import hold_place
+from billing.pricing import price_in_force
+from gateway.api.authentication import Caller
+from gateway.api.orders import GenerationOrder
+from gateway.caching import TtlCache
+from gateway.errors import IdempotencyConflict, QueueFull, RateLimited
+from gateway.ids import generation_id_new
+from gateway.limits import limit_scopes, limiter
+from gateway.models import IdempotencyRecord
+from gateway.ratelimit import Decision
+from gateway.wakeups import dispatcher_wake
+from inference.models import Generation, GenerationState
+from inference.selectors import generation_of
+from inference.services import NewGeneration, generation_create
+
+# A key may be used again after a day; the sweep deletes records when they are older.
+IDEMPOTENCY_TTL = timedelta(hours=24)
+_prices: TtlCache[tuple[str, int], int | None] = TtlCache()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An accepted call: its generation, what pays for it, and the limiter's numbers for the reply's headers.
+
+    `created` is False when an idempotency key found the generation of an earlier call.
+    """
+
+    generation: Generation
+    created: bool
+    decision: Decision
+
+
+def generation_place(
+    *, caller: Caller, order: GenerationOrder, idempotency_key: str | None, now: datetime
+) -> Placement:
+    """Admit one call. Raises the refusals of the key, the limits, the price, the plan and the funds."""
+    caller.require_model(order.model.model_id)
+    unit_price_microusd = _price(caller, order)
+    generation_id = generation_id_new(now)
+    decision = _pass_limits(caller, generation_id, now)
+    try:
+        with transaction.atomic():
+            earlier = _idempotent(caller, order, idempotency_key, generation_id, now) if idempotency_key else None
+            generation = earlier or _write(caller, order, generation_id, unit_price_microusd, now)
+    except BaseException as problem:
+        limiter().give_back(_scopes(caller), str(generation_id))
+        if isinstance(problem, IntegrityError) and "inference_generation" in str(problem):
+            # Two calls of one millisecond drew the same id: this one draws again.
+            return generation_place(caller=caller, order=order, idempotency_key=idempotency_key, now=now)
+        raise
+    if earlier:
+        limiter().give_back(_scopes(caller), str(generation_id))
+    else:
+        dispatcher_wake()
+    return Placement(generation=generation, created=not earlier, decision=decision)
+
+
+def _price(caller: Caller, order: GenerationOrder) -> int:
+    code, account_id, now = order.model.price_code, caller.account_id, order.received_at
+    price = _prices.get(
+        (code, account_id), lambda: price_in_force(price_code=code, account_id=account_id, now=now)
+    )
+    if price is None:
+        raise PriceMissing(model_id=order.model.model_id)
+    return price
+
+
+def _scopes(caller: Caller) -> list[str]:
+    return limit_scopes(account_id=caller.account_id, key_id=caller.key_id)
+
+
+def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision:
+    """All limits of the account and the key together, in one step. Raises RateLimited or QueueFull."""
+    account_scope, key_scope = _scopes(caller)
+    key, terms = caller.key, caller.terms
+    restricted = key.calls_per_minute is not None or key.queued_calls is not None
+    decision = limiter().admit(
+        scope=account_scope,
+        token=str(generation_id),
+        now_ms=int(now.timestamp() * 1000),
+        per_minute=terms.calls_per_minute,
+        queued=terms.queued_calls,
+        lease_s=settings.GENERATION_EXPIRY_S + settings.LEASE_S * settings.RENDER_ATTEMPTS_MAX,
+        extra=((key_scope, key.calls_per_minute, key.queued_calls),) if restricted else (),
+    )
+    if decision.allowed:
+        return decision
+    if decision.refused_by == "queued":
+        limit = key.queued_calls if decision.scope == key_scope else terms.queued_calls
+        raise QueueFull(limit=limit, retry_after_s=decision.retry_after_s, decision=decision)
+    raise RateLimited(limit=decision.limit, retry_after_s=decision.retry_after_s, decision=decision)
+
+
+def _idempotent(
+    caller: Caller, order: GenerationOrder, key: str, generation_id: int, now: datetime
+) -> Generation | None:
+    """Claim the key for this call (None), or find the generation it stands for. Raises IdempotencyConflict."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO gateway_idempotencyrecord (account_id, key, body_digest, generation_id, created_at)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (account_id, key) DO NOTHING",
+            [
+                caller.account_id,
+                key,
+                order.body_digest,
+                generation_id,
+                connection.ops.adapt_datetimefield_value(now),
+            ],
+        )
+        if cursor.rowcount == 1:
+            return None
+    record = IdempotencyRecord.objects.get(account_id=caller.account_id, key=key)
+    if record.body_digest != order.body_digest:
+        raise IdempotencyConflict(key=key)
+    return generation_of(account_id=caller.account_id, generation_id=record.generation_id)
+
+
+def _write(
+    caller: Caller, order: GenerationOrder, generation_id: int, unit_price_microusd: int, now: datetime
+) -> Generation:
+    spec, terms = order.spec, caller.terms
+    reservation = hold_place(
+        reference=generation_id,
+        account_id=caller.account_id,
+        terms=terms,
+        price_code=order.model.price_code,
+        model_id=order.model.model_id,
+        unit_price_microusd=unit_price_microusd,
+        images=spec.samples,
+        now=now,
+    )
+    new = NewGeneration(
+        id=generation_id,
+        account_id=caller.account_id,
+        key_id=caller.key_id,
+        endpoint=order.endpoint,
+        api_version=order.api_version,
+        plan_code=terms.plan_code,
+        unit_price_microusd=unit_price_microusd,
+        funding=reservation.source.value,
+        weight=terms.weight,
+        spec=spec,
+        asked=order.asked,
+        reply=order.reply if terms.charge_flagged_images else order.reply | {"charge_flagged": False},
+        webhook_url=order.webhook_url or "",
+        track_id=order.track_id,
+        created_at=now,
+    )
+    generation_create(new)
+    return _as_row(new)
+
+
+def _as_row(new: NewGeneration) -> Generation:
+    """The row just written, without reading it back."""
+    spec = new.spec
+    return Generation(
+        id=new.id,
+        account_id=new.account_id,
+        key_id=new.key_id,
+        token=spec.token,
+        state=GenerationState.WAITING,
+        operation=spec.operation.value,
+        endpoint=new.endpoint,
+        api_version=new.api_version,
+        model_id=spec.model.model_id,
+        plan_code=new.plan_code,
+        unit_price_microusd=new.unit_price_microusd,
+        funding=new.funding,
+        weight=new.weight,
+        images_requested=spec.samples,
+        width_px=spec.width_px,
+        height_px=spec.height_px,
+        spec=spec.to_dict(),
+        asked=new.asked,
+        reply=new.reply,
+        webhook_url=new.webhook_url,
+        track_id=new.track_id,
+        created_at=new.created_at,
+    )

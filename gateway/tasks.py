@@ -1,0 +1,42 @@
+"""What the CPU worker does. Each task may run twice and calls one service; render workers address them by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from gateway import webhooks_out
+from gateway.services import generation_settle
+from gateway.services.leases import leases_renew, render_failed_retry
+from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
+from inference.engine.spec import RenderResult
+from inference.services import worker_seen
+
+WEBHOOKS_PER_RUN = 50
+
+
+@shared_task(name=OUTCOME_TASK, autoretry_for=(Exception,), max_retries=5, retry_backoff=True)
+def outcome(generation_id: int, result: dict[str, Any]) -> None:
+    """A render worker's report. A failure that another worker may avoid goes back to the queue instead."""
+    now = timezone.now()
+    parsed = RenderResult.from_dict(result)
+    if parsed.failed and parsed.retryable and render_failed_retry(generation_id=generation_id, result=parsed, now=now):
+        return
+    generation_settle(generation_id=generation_id, result=parsed, now=now)
+
+
+@shared_task(name=HEARTBEAT_TASK)
+def heartbeat(name: str, report: dict[str, Any]) -> None:
+    """A render worker lives; the attempts that it works on keep their leases."""
+    now = timezone.now()
+    worker_seen(name=name, report=report, now=now)
+    leases_renew(worker=name, running=report.get("running", []), lease_s=settings.LEASE_S, now=now)
+
+
+@shared_task(name="gateway.tasks.webhooks_send")
+def webhooks_send() -> None:
+    """Send what is due. The rows are the queue: this task is only the moment."""
+    webhooks_out.webhook_send_due(timezone.now(), WEBHOOKS_PER_RUN)

@@ -1,0 +1,275 @@
+"""One render worker: its engine, its storage, what it works on, and what it tells the gateway about itself.
+
+It knows no database and no Django: work comes in as messages, outcomes and heartbeats go out as messages, pictures go
+through storage. Losing any of it costs a lease, which another worker then gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from inference.engine import Engine, EngineImage, EngineOutput, EngineSettings, RenderFailed
+from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
+from inference.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_IDLE_S, HEARTBEAT_BUSY_S = 5.0, 2.0
+VERSION = "1"
+FORMATS = {"png": ("PNG", "image/png"), "jpg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
+Send = Callable[[str, list[Any]], None]
+
+
+@dataclass(slots=True)
+class Work:
+    """One attempt in progress here. `job` is the engine's handle once it is submitted."""
+
+    generation_id: int
+    attempt: int
+    token: str
+    steps: int
+    job: Any = None
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Measures:
+    """What the last renders took: for typical waits, the console and margins."""
+
+    run_ms: deque[int] = field(default_factory=lambda: deque(maxlen=200))
+    images: int = 0
+    failures: int = 0
+
+    def percentile(self, share: float) -> int | None:
+        ordered = sorted(self.run_ms)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else None
+
+
+class RenderNode:
+    """`send(task_name, args)` posts a message to the gateway's outcome queue."""
+
+    def __init__(
+        self, *, name: str, slots: int, engine: Engine, storage: Storage, send: Send, serves: tuple[str, ...] = ()
+    ) -> None:
+        self.name, self.slots, self.serves = name, slots, serves
+        self.engine, self.storage, self._send = engine, storage, send
+        self.draining = False
+        self.measures = Measures()
+        self._working: dict[tuple[int, int], Work] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._files = ThreadPoolExecutor(max_workers=4, thread_name_prefix="files")
+        self._started = time.monotonic()
+
+    # --- rendering ---------------------------------------------------------------------------------------------
+
+    def render(self, generation_id: int, attempt: int, spec: RenderSpec) -> RenderResult | None:
+        """Render one attempt and store its pictures; None when this very attempt is under way here already."""
+        work = Work(generation_id, attempt, spec.token, spec.num_inference_steps * spec.samples)
+        with self._lock:
+            if (generation_id, attempt) in self._working:
+                return None
+            self._working[generation_id, attempt] = work
+        try:
+            return self._rendered(spec, work)
+        except RenderFailed as problem:
+            self.measures.failures += 1
+            return _failure(spec, attempt, problem.code, problem.message, problem.retryable)
+        except Exception as problem:
+            self.measures.failures += 1
+            logger.exception("Generation %s failed", generation_id)
+            message = f"The render worker failed: {type(problem).__name__}."
+            return _failure(spec, attempt, "render_failed", message, True)
+        finally:
+            with self._lock:
+                del self._working[generation_id, attempt]
+
+    def _rendered(self, spec: RenderSpec, work: Work) -> RenderResult:
+        inputs = {key: self._open(key) for key in input_keys(spec)}
+        work.job = self.engine.submit(spec, inputs=inputs)
+        if work.cancelled:
+            work.job.cancel()
+        output: EngineOutput = work.job.result(timeout=spec.deadline_s)
+        images = tuple(self._files.map(lambda image: self._store(spec, image), output.images))
+        self.measures.images += len(images)
+        self.measures.run_ms.append(output.run_ms)
+        error = output.error
+        return RenderResult(
+            token=spec.token,
+            attempt=work.attempt,
+            images=images,
+            used=output.used,
+            notes=output.notes,
+            load_ms=output.load_ms,
+            wait_ms=output.wait_ms,
+            run_ms=output.run_ms,
+            gpu_time_ms=output.gpu_time_ms,
+            error_code=error.code if error else "",
+            error_message=error.message if error else "",
+        )
+
+    def _open(self, key: str) -> Image.Image:
+        image = Image.open(io.BytesIO(self.storage.read(key)))
+        image.load()
+        return image
+
+    def _store(self, spec: RenderSpec, image: EngineImage) -> RenderedImage:
+        key = spec.output_keys[image.index]
+        data, content_type = encode(image.image, key=key, parameters=parameters_text(spec, image.seed))
+        self.storage.write(key, data, content_type)
+        return RenderedImage(
+            index=image.index,
+            key=key,
+            seed=image.seed,
+            width_px=image.image.width,
+            height_px=image.image.height,
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            flagged=image.flagged,
+        )
+
+    # --- control -----------------------------------------------------------------------------------------------
+
+    def control(self, command: str, arguments: dict[str, Any]) -> None:
+        """What the gateway asks: cancel, evict, preload, pin, drain. An unknown command is a newer gateway's: ignored."""
+        if command == "cancel":
+            self._cancel(arguments["generation_id"], arguments["attempt"])
+        elif command == "evict":
+            self.engine.evict(arguments["model_id"])
+        elif command == "preload":
+            self.engine.preload(ModelRef.from_dict(arguments["model"]))
+        elif command == "pin":
+            self.engine.pin(arguments["model_id"], arguments["pinned"])
+        elif command == "drain":
+            self.draining = arguments["draining"]
+        else:
+            logger.warning("Unknown command %s", command)
+
+    def _cancel(self, generation_id: int, attempt: int) -> None:
+        with self._lock:
+            work = self._working.get((generation_id, attempt))
+        if work:
+            work.cancelled = True
+            if work.job:
+                work.job.cancel()
+
+    # --- telling -----------------------------------------------------------------------------------------------
+
+    def heartbeat_forever(self, task: str) -> None:
+        """Tell the gateway every few seconds; a broker that is away is tried again at the next beat."""
+        while not self._stopping.is_set():
+            try:
+                self._send(task, [self.name, self.report()])
+            except Exception as problem:
+                logger.warning("The heartbeat could not be sent: %s", problem)
+            self._stopping.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
+
+    def goodbye(self, task: str) -> None:
+        """The last message: this worker takes no more work."""
+        self._stopping.set()
+        self._send(task, [self.name, self.report() | {"state": "lost", "running": []}])
+
+    def report(self) -> dict[str, Any]:
+        status = self.engine.status()
+        with self._lock:
+            working = list(self._working.values())
+        return {
+            "state": self._state(working),
+            "slots": self.slots,
+            "serves": list(self.serves),
+            "resident": [model.model_id for model in status.resident],
+            "resident_models": [{"model_id": one.model_id, "bytes": one.bytes} for one in status.resident],
+            "running": [self._progress(work, status) for work in working],
+            "version": VERSION,
+            "device": status.device,
+            "memory_used_bytes": status.memory_used_bytes,
+            "memory_budget_bytes": status.memory_budget_bytes,
+            "loading": status.loading,
+            "active_rows": status.active_rows,
+            "images": self.measures.images,
+            "failures": self.measures.failures,
+            "oom_count": status.oom_count,
+            "run_ms_p50": self.measures.percentile(0.5),
+            "run_ms_p95": self.measures.percentile(0.95),
+            "uptime_s": int(time.monotonic() - self._started),
+            "cost_microusd_per_hour": int(os.environ.get("RENDER_COST_MICROUSD_PER_HOUR") or 0),
+            "owner_account_id": int(os.environ.get("RENDER_OWNER_ACCOUNT_ID") or 0) or None,
+        }
+
+    def _state(self, working: list[Work]) -> str:
+        if self.draining:
+            return "draining"
+        return "busy" if working else "idle"
+
+    def _progress(self, work: Work, status: Any) -> dict[str, Any]:
+        progress = status.progress.get(work.token)
+        step = progress.images_done * progress.steps + progress.step if progress else 0
+        return {
+            "generation_id": work.generation_id,
+            "attempt": work.attempt,
+            "step": min(step, work.steps),
+            "steps": work.steps,
+        }
+
+
+def node_from_environ(*, name: str, slots: int, storage: Storage, send: Send) -> RenderNode:
+    serves = tuple(part for part in os.environ.get("RENDER_SERVES", "").split(",") if part)
+    engine = Engine(EngineSettings.from_environ())
+    return RenderNode(name=name, slots=slots, engine=engine, storage=storage, send=send, serves=serves)
+
+
+def input_keys(spec: RenderSpec) -> list[str]:
+    """Every picture in storage that this render reads."""
+    keys = [*spec.init_images, spec.mask_image, *(control.image for control in spec.controls)]
+    if spec.ip_adapter:
+        keys.append(spec.ip_adapter.image)
+    return [key for key in dict.fromkeys(keys) if key]
+
+
+def encode(image: Image.Image, *, key: str, parameters: str) -> tuple[bytes, str]:
+    """The file's bytes and content type, by the key's ending; a PNG carries its parameters as text."""
+    format_name, content_type = FORMATS[key.rsplit(".", 1)[-1]]
+    buffer = io.BytesIO()
+    if format_name == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("parameters", parameters)
+        image.save(buffer, "PNG", pnginfo=info, compress_level=4)
+    else:
+        image.convert("RGB").save(buffer, format_name, quality=92)
+    return buffer.getvalue(), content_type
+
+
+def parameters_text(spec: RenderSpec, seed: int) -> str:
+    """What makes this picture again, as JSON: never an account, an address or a key."""
+    return json.dumps(
+        {
+            "prompt": spec.prompt,
+            "negative_prompt": spec.negative_prompt,
+            "model_id": spec.model.model_id,
+            "width": spec.width_px,
+            "height": spec.height_px,
+            "num_inference_steps": spec.num_inference_steps,
+            "guidance_scale": spec.guidance_scale,
+            "scheduler": spec.scheduler,
+            "seed": seed,
+        }
+    )
+
+
+def _failure(spec: RenderSpec, attempt: int, code: str, message: str, retryable: bool) -> RenderResult:
+    return RenderResult(
+        token=spec.token, attempt=attempt, error_code=code, error_message=message, retryable=retryable
+    )

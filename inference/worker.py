@@ -1,0 +1,82 @@
+"""A render worker as a process: `python -m inference.worker`. It needs a broker, storage and model files, no database.
+
+Celery's thread pool hands each message to the process's engine and waits, so that acknowledgement stays plain Celery
+while the engine shares its forwards between all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready, worker_shutting_down
+
+from inference import worker_state
+from inference.broker import HEARTBEAT_TASK, configure, control_queue, render_queue
+from inference.node import node_from_environ
+from inference.storage import get_storage
+
+SLOTS_DEFAULT = 8
+# Threads beside the slots, so that a cancel gets through while every slot is busy.
+CONTROL_THREADS = 2
+
+
+def run_dir() -> Path:
+    folder = Path(os.environ.get("RUN_DIR") or Path(__file__).resolve().parent.parent / ".run")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def worker_name() -> str:
+    """RENDER_NAME, else the host's name: letters, digits and dashes."""
+    chosen = os.environ.get("RENDER_NAME") or socket.gethostname()
+    return re.sub(r"[^A-Za-z0-9-]+", "-", chosen)[:60] or "render"
+
+
+app = Celery("inference")
+configure(app, run_dir=run_dir())
+app.autodiscover_tasks(["inference"])
+
+
+@worker_ready.connect
+def _announce(**_: Any) -> None:
+    threading.Thread(
+        target=worker_state.node().heartbeat_forever, args=(HEARTBEAT_TASK,), name="heartbeat", daemon=True
+    ).start()
+
+
+@worker_shutting_down.connect
+def _leave(**_: Any) -> None:
+    """Stop taking work; what is under way is finished, what is not will be given to another by its lease."""
+    node = worker_state.node()
+    node.draining = True
+    node.goodbye(HEARTBEAT_TASK)
+
+
+def main() -> None:
+    name, slots = worker_name(), int(os.environ.get("RENDER_SLOTS") or SLOTS_DEFAULT)
+    app.set_default()
+    # In the main thread and before any task: diffusers' lazy imports are not safe between threads.
+    node = node_from_environ(name=name, slots=slots, storage=get_storage(), send=worker_state.send)
+    worker_state.node_set(node)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={slots + CONTROL_THREADS}",
+            f"--queues={render_queue(name)},{control_queue(name)}",
+            f"--hostname={name}@%h",
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
