@@ -15,9 +15,10 @@ def usd_parse(text: str) -> int:
     """`text` as micro-dollars. ValueError for anything but a finite amount with at most six decimals."""
     try:
         amount = Decimal(text.strip().removeprefix("$"))
+        exact = amount.is_finite() and amount == amount.quantize(Decimal("0.000001"))
     except InvalidOperation:
-        raise ValueError(f"{text!r} is not an amount of US dollars") from None
-    if not amount.is_finite() or amount != amount.quantize(Decimal("0.000001")):
+        exact = False
+    if not exact:
         raise ValueError(f"{text!r} is not an amount of US dollars with at most six decimals")
     return int(amount * MICROUSD_PER_USD)
 

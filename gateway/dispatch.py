@@ -64,10 +64,13 @@ class Fairness:
         return max(self.now, self.account_clock.get(account_id, 0.0))
 
     def charge(self, waiting: Waiting) -> None:
-        start = self.start_of(waiting.account_id)
-        self.now = max(self.now, min(start, self.now + waiting.work))
-        self.account_clock[waiting.account_id] = start + waiting.work / max(waiting.weight, 1)
+        work = waiting.work / max(waiting.weight, 1)
+        self.account_clock[waiting.account_id] = self.start_of(waiting.account_id) + work
         self.passed.pop(waiting.generation_id, None)
+
+    def advance(self, waiting: Iterable[Waiting]) -> None:
+        """The common clock follows the account that is furthest behind of those that wait."""
+        self.now = max(self.now, min(self.start_of(item.account_id) for item in waiting))
 
     def forget_idle(self, waiting: Iterable[Waiting]) -> None:
         """Keep only what still matters, so that memory follows the queue and not the history."""
@@ -90,6 +93,7 @@ def assign(waiting: Sequence[Waiting], slots: Sequence[Slots], fairness: Fairnes
         choice = _next(left.values(), slots, fairness)
         if choice is None:
             break
+        fairness.advance(left.values())
         item, slot = choice
         slot.free -= 1
         fairness.charge(item)

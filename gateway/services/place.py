@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -14,8 +15,6 @@ from django.db import IntegrityError, connection, transaction
 from billing.errors import PriceMissing
 from billing.holds import hold_place
 from billing.pricing import price_in_force
-from gateway.api.authentication import Caller
-from gateway.api.orders import GenerationOrder
 from gateway.caching import TtlCache
 from gateway.errors import IdempotencyConflict, QueueFull, RateLimited
 from gateway.ids import generation_id_new
@@ -26,6 +25,10 @@ from gateway.wakeups import dispatcher_wake
 from inference.models import Generation, GenerationState
 from inference.selectors import generation_of
 from inference.services import NewGeneration, generation_create
+
+if TYPE_CHECKING:
+    from gateway.api.authentication import Caller
+    from gateway.api.orders import GenerationOrder
 
 # A key may be used again after a day; the sweep deletes records when they are older.
 IDEMPOTENCY_TTL = timedelta(hours=24)
