@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway.ratelimit.decision import (
@@ -26,7 +26,7 @@ SWEEP_EVERY_CALLS = 2_048
 RECHECK_EVERY_MS = 1_000
 
 # Given a scope and its queued tokens: those that have ended meanwhile.
-EndedElsewhere = Callable[[str, Sequence[str]], Sequence[str]]
+EndedElsewhere = Callable[[str, Sequence[str]], Iterable[str]]
 
 
 def monotonic_ms() -> int:
