@@ -22,8 +22,6 @@ from tools.environment import ROOT, RUNTIME
 from tools.problems import Problem, exit_with_sentence
 from tools.progress import Step
 
-FACTS = ("api_key", "admin_email", "admin_password")
-
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
@@ -60,25 +58,11 @@ def _step(title: str, command: str, **options: object) -> str:
 
 
 def _demo_account() -> dict[str, str]:
-    """Keys are kept as digests, so a second start knows the demo key only from what the first one wrote down."""
     from django.conf import settings
 
-    known = _facts_on_file(settings.RUN_DIR / "demo.env")
-    told = json.loads(_step("Making the demo account", "demo_account").splitlines()[-1])
-    account = {name: told.get(name) or known.get(name.upper(), "") for name in FACTS}
-    if not account["api_key"]:
-        raise Problem(
-            "The demo account's key was shown once and is not in .run/demo.env any more. "
-            "Make another account (python manage.py account_create you@example.com) or start afresh without .run."
-        )
+    account: dict[str, str] = json.loads(_step("Making the demo account", "demo_account").splitlines()[-1])
     url = settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}"
     return {**account, "url": url.rstrip("/"), "model_id": settings.DEFAULT_MODEL_ID}
-
-
-def _facts_on_file(path: Path) -> dict[str, str]:
-    with contextlib.suppress(FileNotFoundError):
-        return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
-    return {}
 
 
 def _collect_static_files() -> None:

@@ -34,8 +34,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    arguments = _arguments()
     os.chdir(ROOT)
+    _load_dotenv()
+    arguments = _arguments()
     os.environ.update({"PORT": str(arguments.port), "PYTHONUNBUFFERED": "1"})
     run_folder = _run_folder()
     with _only_one(run_folder):
@@ -49,7 +50,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Prepare and run the whole service on this machine.")
-    parser.add_argument("--port", type=_port, default=_port(_setting("PORT", "8000")))
+    parser.add_argument("--port", type=_port, default=_port(os.environ.get("PORT") or "8000"))
     return parser.parse_args()
 
 
@@ -59,19 +60,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _setting(name: str, default: str) -> str:
-    """A setting as the service will see it: the environment first, then the file .env."""
-    if name in os.environ:
-        return os.environ[name]
+def _load_dotenv() -> None:
+    """Settings of the file .env reach every process, also the render worker, which does not read it by itself."""
     with contextlib.suppress(FileNotFoundError):
-        found = re.findall(rf"^\s*(?:export\s+)?{name}\s*=\s*(.*?)\s*$", (ROOT / ".env").read_text(), re.MULTILINE)
-        if found:
-            return str(found[-1]).strip("'\"")
-    return default
+        for line in (ROOT / ".env").read_text().splitlines():
+            found = re.fullmatch(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*", line)
+            if found:
+                os.environ.setdefault(found[1], found[2].strip("'\""))
 
 
 def _run_folder() -> Path:
-    folder = Path(_setting("RUN_DIR", str(ROOT / ".run")))
+    folder = Path(os.environ.get("RUN_DIR") or ROOT / ".run")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "writable").touch()
@@ -102,7 +101,7 @@ def _demand_free_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_setting("HOST", "127.0.0.1"), port))
+            probe.bind((os.environ.get("HOST") or "127.0.0.1", port))
         except PermissionError as error:
             raise Problem(f"Port {port} is reserved for the system. Try: make run PORT=8000") from error
         except OSError as error:

@@ -93,9 +93,9 @@ def test_a_child_that_never_stays_up_ends_the_watch_with_its_last_words(run, mon
 
 def test_a_fall_during_the_start_is_told_at_once(run):
     supervisor = run({"fine": "sleep 60", "broken": "sh -c 'echo no such database; exit 1'"}, watch=False)
+    assert wait_for(lambda: supervisor.children[1].status() == 1 and supervisor.children[1].tail)
     with pytest.raises(Problem, match=r"(?s)broken ended with status 1.*no such database"):
-        while not wait_for(lambda: False, within_s=0.05):
-            supervisor.demand_all_alive()
+        supervisor.demand_all_alive()
 
 
 def test_what_a_child_says_is_in_its_log(run, tmp_path):
