@@ -1,0 +1,352 @@
+"""The contract of a family of models, and what all families do the same way.
+
+A family turns text into conditions, starts a sample (one picture under way), predicts one step for many samples in
+one forward of the network, and decodes latents. It keeps no state: that lives in the Model (weights, shared by all)
+and in the Sample (scheduler, generator, latents: one picture's own). Every sample is computed as the plain diffusers
+pipeline computes it; only the network's forward is shared.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+
+from inference.engine import schedulers
+from inference.engine.errors import RenderFailed
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(eq=False, slots=True)
+class Model:
+    """A loaded base model. `pipe` is the plain diffusers pipeline of its parts; nobody calls it, its helpers serve."""
+
+    model_id: str
+    family: Family
+    pipe: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def denoiser(self) -> Any:
+        return getattr(self.pipe, self.family.denoiser)
+
+    @property
+    def vae(self) -> Any:
+        return self.pipe.vae
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along a side."""
+        return int(self.pipe.vae_scale_factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What one network row is told beside its latents: tensors with a leading dimension of 1, by name."""
+
+    tensors: Tensors
+    positive: bool = True
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Start:
+    """What a sample starts from. Pictures have the final size already; the mask is white where to repaint."""
+
+    width_px: int
+    height_px: int
+    seed: int
+    steps: int
+    guidance: float
+    strength: float = 1.0
+    scheduler: Any = None
+    conditions: tuple[Condition, ...] = ()
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    latents: torch.Tensor | None = None
+    vae: Any = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Sample:
+    """One picture under way, with everything that belongs to it alone."""
+
+    latents: torch.Tensor
+    scheduler: Any
+    timesteps: torch.Tensor
+    step_arguments: dict[str, Any]
+    guidance: float
+    conditions: tuple[Condition, ...]
+    size: tuple[int, int]
+    vae: Any
+    noise: torch.Tensor
+    mask: torch.Tensor | None = None
+    image_latents: torch.Tensor | None = None
+    extra_channels: torch.Tensor | None = None
+    controls: tuple[Any, ...] = ()
+    loras: tuple[Any, ...] = ()
+    dress: Hashable = None
+    step: int = 0
+    estimate: torch.Tensor | None = field(default=None)
+
+    @property
+    def steps(self) -> int:
+        return len(self.timesteps)
+
+    @property
+    def done(self) -> bool:
+        return self.step >= len(self.timesteps)
+
+    @property
+    def timestep(self) -> torch.Tensor:
+        return self.timesteps[self.step]
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """The rows of one forward: row i belongs to `samples[i]` and is told `conditions[i]`."""
+
+    samples: list[Sample]
+    conditions: list[Condition]
+    latents: torch.Tensor
+    timesteps: torch.Tensor
+    told: Tensors
+
+
+class Family(abc.ABC):
+    name: ClassVar[str]
+    denoiser: ClassVar[str]
+    schedulers: ClassVar[tuple[str, ...]]
+    """The scheduler classes that fit; the model's own always does."""
+    pipeline: ClassVar[Any]
+    components: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Components that a model of this family may lack."""
+
+    # --- To be told by each family ------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def encode(
+        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
+    ) -> tuple[Condition, ...]:
+        """The text as conditions: the positive alone, or the negative and the positive where guidance needs both."""
+
+    @abc.abstractmethod
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+        """One call of the network over all rows."""
+
+    @abc.abstractmethod
+    def latent_channels(self, model: Model) -> int: ...
+
+    def assemble(self, parts: dict[str, Any], options: dict[str, bool]) -> Any:
+        """The plain diffusers pipeline of these components, whose helpers the family uses."""
+        self.check(parts)
+        return self.pipeline(**{name: parts.get(name) for name in self.components})
+
+    def check(self, parts: dict[str, Any]) -> None:
+        """Refuse a model whose components are not this family's."""
+        missing = {name for name in self.components if parts.get(name) is None} - set(self.optional)
+        odd = sorted(missing or set(parts) - set(self.components))
+        if odd:
+            message = f"The model is not of the family {self.name}: look at its {', '.join(odd)}."
+            raise RenderFailed(code="model_unreadable", message=message)
+
+    def size_unit(self, model: Model) -> int:
+        """Sides are multiples of this many pixels."""
+        return model.scale
+
+    def clip_layers(self, model: Model) -> int:
+        """How many layers the CLIP text encoder has; 0 where skipping them has no meaning."""
+        return 0
+
+    def set_timesteps(self, model: Model, scheduler: Any, steps: int, size: tuple[int, int]) -> None:
+        scheduler.set_timesteps(steps)
+
+    def first_step(self, steps: int, strength: float) -> int:
+        """How many steps an init picture skips, as diffusers rounds it; at least one step is left."""
+        return min(max(steps - min(int(steps * strength), steps), 0), steps - 1)
+
+    # --- Starting -----------------------------------------------------------------------------------------------------
+
+    def start(self, model: Model, start: Start) -> Sample:
+        """Draw the noise and place the sample on its schedule. The order of random draws is the pipelines' own."""
+        scheduler, size = start.scheduler, (start.width_px, start.height_px)
+        self.set_timesteps(model, scheduler, start.steps, size)
+        timesteps = scheduler.timesteps
+        generator = torch.Generator("cpu").manual_seed(start.seed)
+        from_picture = start.image is not None or start.latents is not None
+        if from_picture:
+            begin = self.first_step(start.steps, start.strength) * scheduler.order
+            timesteps = timesteps[begin:]
+            scheduler.set_begin_index(begin)
+        sample = Sample(
+            latents=torch.empty(0),
+            noise=torch.empty(0),
+            scheduler=scheduler,
+            timesteps=timesteps,
+            step_arguments=schedulers.step_arguments(scheduler, generator),
+            guidance=start.guidance,
+            conditions=start.conditions,
+            size=size,
+            vae=start.vae or model.vae,
+        )
+        if start.latents is not None:
+            sample.image_latents = start.latents
+        elif start.image is not None and self._keeps_picture(model, start):
+            sample.image_latents = self.encode_image(model, sample.vae, start.image, generator)
+        shape = (1, self.latent_channels(model), start.height_px // model.scale, start.width_px // model.scale)
+        sample.noise = randn_tensor(shape, generator=generator, device=model.device, dtype=torch.float32)
+        sample.latents = self._first_latents(sample, start)
+        if start.mask is not None and start.image is not None:
+            self._start_mask(model, sample, start, generator)
+        return sample
+
+    def _keeps_picture(self, model: Model, start: Start) -> bool:
+        """An inpainting network sees the picture through extra channels and needs its latents only to start from."""
+        return start.mask is None or not self.sees_mask(model) or start.strength < 1.0
+
+    def sees_mask(self, model: Model) -> bool:
+        """Whether the network was made for inpainting: more input channels than latents have."""
+        return False
+
+    def _first_latents(self, sample: Sample, start: Start) -> torch.Tensor:
+        pure_noise = sample.image_latents is None or (start.mask is not None and start.strength == 1.0)
+        if pure_noise:
+            return sample.noise * self.noise_scale(sample.scheduler)
+        return self.add_noise(sample, sample.timesteps[:1])
+
+    def noise_scale(self, scheduler: Any) -> Any:
+        return scheduler.init_noise_sigma
+
+    def add_noise(self, sample: Sample, timesteps: torch.Tensor) -> torch.Tensor:
+        noised: torch.Tensor = sample.scheduler.add_noise(sample.image_latents, sample.noise, timesteps)
+        return noised
+
+    def _start_mask(self, model: Model, sample: Sample, start: Start, generator: torch.Generator) -> None:
+        assert start.image is not None
+        pixels = self.pixels(model, start.image)
+        white = mask_processor(model).preprocess(start.mask, height=start.height_px, width=start.width_px)
+        small = (start.height_px // model.scale, start.width_px // model.scale)
+        sample.mask = torch.nn.functional.interpolate(white, size=small).to(model.device)
+        masked = self._to_latents(model, sample.vae, pixels * (white < 0.5), generator)
+        if self.sees_mask(model):
+            sample.extra_channels = torch.cat([sample.mask, masked], dim=1)
+            sample.mask = None
+
+    # --- One step -----------------------------------------------------------------------------------------------------
+
+    def bucket(self, model: Model, sample: Sample) -> Hashable:
+        """Samples of equal buckets may share a forward of this model."""
+        told = sample.conditions[0].tensors
+        lengths = tuple((name, tuple(tensor.shape[1:])) for name, tensor in sorted(told.items()))
+        controls = tuple(control.key for control in sample.controls)
+        extra = sample.extra_channels is not None
+        return (tuple(sample.latents.shape), lengths, controls, extra, sample.dress)
+
+    def predict(self, model: Model, samples: Sequence[Sample]) -> list[torch.Tensor]:
+        """The guided prediction of each sample's next step, from one forward. All samples are of one bucket."""
+        rows = [(sample, condition) for sample in samples for condition in sample.conditions]
+        scaled = {id(s): s.scheduler.scale_model_input(s.latents, s.timestep) for s in samples}
+        inputs = [
+            scaled[id(s)] if s.extra_channels is None else torch.cat([scaled[id(s)], s.extra_channels], dim=1)
+            for s, _ in rows
+        ]
+        batch = Batch(
+            samples=[sample for sample, _ in rows],
+            conditions=[condition for _, condition in rows],
+            latents=torch.cat(inputs).to(model.dtype),
+            timesteps=torch.stack([s.timestep.float() for s, _ in rows]).to(model.device),
+            told={name: torch.cat([c.tensors[name] for _, c in rows]) for name in rows[0][1].tensors},
+        )
+        return self._guide(samples, self.forward(model, batch).float())
+
+    def _guide(self, samples: Sequence[Sample], predictions: torch.Tensor) -> list[torch.Tensor]:
+        guided, row = [], 0
+        for sample in samples:
+            if len(sample.conditions) == 1:
+                guided.append(predictions[row : row + 1])
+            else:
+                without, told = predictions[row : row + 1], predictions[row + 1 : row + 2]
+                guided.append(without + sample.guidance * (told - without))
+            row += len(sample.conditions)
+        return guided
+
+    def advance(self, sample: Sample, prediction: torch.Tensor) -> None:
+        """The scheduler's step, and outside the mask the original picture at the next noise level."""
+        step = sample.scheduler.step(prediction, sample.timestep, sample.latents, **sample.step_arguments)
+        sample.latents = step.prev_sample
+        sample.estimate = getattr(step, "pred_original_sample", None)
+        sample.step += 1
+        if sample.mask is None or sample.image_latents is None:
+            return
+        kept = sample.image_latents
+        if not sample.done:
+            kept = self.add_noise(sample, sample.timestep.reshape(1))
+        sample.latents = (1 - sample.mask) * kept + sample.mask * sample.latents
+
+    # --- Pictures and latents -----------------------------------------------------------------------------------------
+
+    def pixels(self, model: Model, image: Image.Image) -> torch.Tensor:
+        """-1..1, on the CPU."""
+        processor = VaeImageProcessor(vae_scale_factor=model.scale)
+        tensor: torch.Tensor = processor.preprocess(image.convert("RGB"), height=image.height, width=image.width)
+        return tensor
+
+    def encode_image(self, model: Model, vae: Any, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
+        return self._to_latents(model, vae, self.pixels(model, image), generator)
+
+    def _to_latents(self, model: Model, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        encoded = vae.encode(pixels.to(model.device, vae.dtype))
+        if hasattr(encoded, "latent_dist"):
+            latents = encoded.latent_dist.sample(generator).float()
+        else:
+            latents = encoded.latents.float()  # The distilled small autoencoder has no distribution.
+        return self.scale_latents(vae, latents)
+
+    def scale_latents(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        """From the autoencoder's numbers to those that the denoiser was trained on."""
+        mean, std = _statistics(vae, latents)
+        if mean is not None:
+            return (latents - mean) * vae.config.scaling_factor / std
+        return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+
+    def unscale_latents(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        mean, std = _statistics(vae, latents)
+        if mean is not None:
+            return latents * std / vae.config.scaling_factor + mean
+        return latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
+
+    def decode(self, model: Model, sample: Sample) -> Image.Image:
+        pixels = self.decode_pixels(sample.vae, sample.latents)
+        if not bool(torch.isfinite(pixels).all()):
+            raise RenderFailed(
+                code="not_a_number", message="The picture's decoder produced values that are no numbers."
+            )
+        image: Image.Image = VaeImageProcessor(vae_scale_factor=model.scale).postprocess(pixels.cpu())[0]
+        return image
+
+    def decode_pixels(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = vae.decode(self.unscale_latents(vae, latents).to(vae.dtype), return_dict=False)[0]
+        return pixels.float()
+
+
+def mask_processor(model: Model) -> VaeImageProcessor:
+    return VaeImageProcessor(
+        vae_scale_factor=model.scale, do_normalize=False, do_binarize=True, do_convert_grayscale=True
+    )
+
+
+def _statistics(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Some SDXL fine-tunes bring the mean and deviation of their latents, per channel."""
+    mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
+    if mean is None or std is None:
+        return None, None
+    shape = (1, -1, 1, 1)
+    return latents.new_tensor(mean).view(shape), latents.new_tensor(std).view(shape)

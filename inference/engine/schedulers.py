@@ -1,0 +1,88 @@
+"""Builds one scheduler per picture: by name, from the model's own noise schedule, with the asked-for settings.
+
+A scheduler keeps a run's state (its step, past predictions), so it is never shared between pictures.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import torch
+
+from inference.engine.errors import RenderFailed
+from inference.engine.scheduler_names import ALGORITHMS, CLASSIC, FLOW, Choice, resolve
+
+# Resolved once at import: diffusers' lazy attributes are not safe to touch from several threads.
+CLASSES: dict[str, Any] = {name: getattr(diffusers, name) for name in (*CLASSIC, *FLOW)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A chosen scheduler class with its settings: builds as many equal schedulers as there are pictures."""
+
+    class_name: str
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def build(self, seed: int) -> Any:
+        settings = dict(self.settings)
+        if self.class_name == "DPMSolverSDEScheduler":
+            settings["noise_sampler_seed"] = seed  # Its Brownian tree does not look at the generator.
+        return CLASSES[self.class_name].from_config(self.config, **settings)
+
+    @property
+    def uses_karras_sigmas(self) -> bool:
+        return bool(self.settings.get("use_karras_sigmas", False))
+
+    @property
+    def algorithm_type(self) -> str | None:
+        return self.settings.get("algorithm_type")
+
+
+def plan(
+    own: Any, *, name: str | None, karras: bool = False, algorithm: str | None = None, allowed: tuple[str, ...]
+) -> Plan:
+    """The scheduler `name` on the schedule of `own` (the model's scheduler). None means the model's own class.
+
+    `allowed` are the classes that fit the model's family; another choice falls back to the model's own with a note.
+    """
+    own_name = type(own).__name__
+    choice = _choice(name, own_name)
+    notes = [choice.note] if choice.note else []
+    if choice.class_name not in allowed and choice.class_name != own_name:
+        notes.append(f"{choice.class_name} does not fit this family of models; {own_name} was used.")
+        choice = Choice(own_name)
+    settings = dict(choice.settings)
+    accepted = _parameters(CLASSES[choice.class_name].__init__)
+    if karras and "use_karras_sigmas" in accepted:
+        settings["use_karras_sigmas"] = True
+    wanted = ALGORITHMS.get((algorithm or "").strip().lower())
+    if wanted and "algorithm_type" in accepted and choice.class_name.startswith("DPMSolver"):
+        settings["algorithm_type"] = wanted
+    return Plan(choice.class_name, dict(own.config), settings, tuple(notes))
+
+
+def _choice(name: str | None, own_name: str) -> Choice:
+    if not name or not name.strip() or name.strip().lower() in ("none", "null", "default"):
+        return Choice(own_name)
+    choice = resolve(name)
+    if choice is None:
+        raise RenderFailed(code="invalid_scheduler", message=f"There is no scheduler {name!r}.")
+    return choice
+
+
+def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
+    """What this class's `step` wants beside prediction, timestep and latents. No added noise (eta), as pipelines do."""
+    accepted = _parameters(type(scheduler).step)
+    arguments: dict[str, Any] = {"eta": 0.0, "generator": generator}
+    return {name: value for name, value in arguments.items() if name in accepted}
+
+
+@functools.cache
+def _parameters(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
