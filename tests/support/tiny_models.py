@@ -93,7 +93,9 @@ def t5_encoder(tokenizer: T5TokenizerFast, width: int = 32) -> T5EncoderModel:
     return T5EncoderModel(config).eval()
 
 
-def vae(channels: int = 4, scaling: float = 0.18215, shift: float | None = None, *, quant: bool = True) -> AutoencoderKL:
+def vae(
+    channels: int = 4, scaling: float = 0.18215, shift: float | None = None, *, quant: bool = True
+) -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=["DownEncoderBlock2D"] * 4,
