@@ -39,6 +39,8 @@ def main() -> int:
     arguments = _arguments()
     os.environ.update({"PORT": str(arguments.port), "PYTHONUNBUFFERED": "1"})
     run_folder = _run_folder()
+    if arguments.db == "postgres":
+        _start_again_with_postgres(run_folder)
     with _only_one(run_folder):
         _demand_free_port(arguments.port)
         python = ensure()
@@ -50,6 +52,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Prepare and run the whole service on this machine.")
+    parser.add_argument("--db", choices=["sqlite", "postgres"], default="sqlite", help="postgres: one in .run/postgres")
     parser.add_argument("--port", type=_port, default=_port(os.environ.get("PORT") or "8000"))
     return parser.parse_args()
 
@@ -80,6 +83,15 @@ def _run_folder() -> Path:
             f"The folder {folder} cannot be written ({error.strerror}): it holds the service's data."
         ) from error
     return folder
+
+
+def _start_again_with_postgres(run_folder: Path) -> None:
+    """Become the same command inside a PostgreSQL of this folder; its wheel is among the tools of development."""
+    python = str(ensure(development=True))
+    if os.geteuid() == 0:
+        run_folder.chmod(0o711)  # PostgreSQL refuses root, so its ordinary user must reach its folder in here
+    lender = [python, "-m", "tests.support.servers", "--only", "postgres", "--keep", str(run_folder)]
+    os.execv(python, [*lender, "--", python, "-m", "tools.run", "--port", os.environ["PORT"]])  # noqa: S606
 
 
 @contextlib.contextmanager

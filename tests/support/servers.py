@@ -1,7 +1,7 @@
 """Real PostgreSQL and Redis servers for tests and benchmarks, each private to the process that starts it.
 
-A server listens on a free loopback port, keeps its files in a temporary folder and ends with its owner, even when
-that is killed. It must never touch a server, a database or a file that was there before.
+A server listens on a free loopback port, keeps its files in a temporary folder (or in one that is named) and ends with
+its owner, even when that is killed. It must never touch a server or a database of somebody else.
 
 As a program it lends both servers to a command: `python -m tests.support.servers -- pytest -m postgres` runs the
 command with DATABASE_URL and REDIS_URL set.
@@ -61,10 +61,13 @@ class Server(abc.ABC):
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: Path | None = None) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.kept = keep is not None
+        self.folder = keep or Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
+        self._fixed_port = False  # once clients know it
 
     @abc.abstractmethod
     def command(self) -> list[str]:
@@ -80,12 +83,13 @@ class Server(abc.ABC):
 
     def start(self) -> None:
         """Start and wait until the server answers. A fresh port is tried when the first one was taken meanwhile."""
-        first_start = not self._log_path.exists()
+        self._log_path.unlink(missing_ok=True)
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
             self._spawn()
             if self._wait_until_up():
+                self._fixed_port = True
                 return
-            if not first_start or attempt == START_ATTEMPTS_MAX:
+            if self._fixed_port or attempt == START_ATTEMPTS_MAX:
                 raise ServerFailed(f"{self.name} did not start:\n{self._log_tail()}")
             self.port = free_port()
 
@@ -98,9 +102,10 @@ class Server(abc.ABC):
         self._end(signal.SIGKILL)
 
     def discard(self) -> None:
-        """Stop and delete everything."""
+        """Stop, and delete everything unless it is to be kept."""
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def _log_path(self) -> Path:
@@ -152,10 +157,11 @@ class PostgresServer(Server):
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": clients are cut, data is written
 
-    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, durable: bool = False, settings: dict[str, str] | None = None, keep: Path | None = None
+    ) -> None:
         self.programs = _postgres_programs()
-        super().__init__()
-        self.password = secrets.token_hex(16)
+        super().__init__(keep=keep)
         self.settings = {"max_connections": "300", "timezone": "UTC", **(settings or {})}
         if not durable:
             self.settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -204,22 +210,26 @@ class PostgresServer(Server):
             shutil.chown(self.folder, user)
             self.programs = _reachable_by(user, self.programs, copy_into=self.folder)
         password_file = self.folder / "password"
-        password_file.write_text(self.password)
-        password_file.chmod(0o600)
-        if user:
-            shutil.chown(password_file, user)
-        options = f"-U gateway --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync --pwfile={password_file}"
+        if not self._data.exists():
+            password_file.touch(mode=0o600)
+            password_file.write_text(secrets.token_hex(16))
+            if user:
+                shutil.chown(password_file, user)
+            self._make_data(password_file)
+        self.password = password_file.read_text()
+
+    def _make_data(self, password_file: Path) -> None:
+        options = f"-U gateway --auth=scram-sha-256 --encoding=UTF8 --locale=C --pwfile={password_file}"
         done = subprocess.run(
-            [str(self.programs / "initdb"), "-D", str(self._data), *options.split()],
+            [str(self.programs / "initdb"), "-D", str(self._data), *options.split(), *([] if self.kept else ["-N"])],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT_S,
-            user=user,
-            extra_groups=[] if user else None,
+            user=self.user(),
+            extra_groups=[] if self.user() else None,
             check=False,
         )
-        password_file.unlink()
         if done.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ServerFailed(f"initdb failed:\n{done.stderr[-2000:]}")
@@ -230,10 +240,10 @@ class RedisServer(Server):
 
     name = "redis"
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, keep: Path | None = None) -> None:
         self.program = _redis_program()
         self.durable = durable
-        super().__init__()
+        super().__init__(keep=keep)
 
     @property
     def url(self) -> str:
@@ -296,10 +306,10 @@ def _reachable_by(user: str, programs: Path, *, copy_into: Path) -> Path:
             return programs
     package = programs.parent.parent
     copy = copy_into / package.name / programs.parent.name
-    shutil.copytree(programs.parent, copy, symlinks=True)
+    shutil.copytree(programs.parent, copy, symlinks=True, dirs_exist_ok=True)
     libraries = package.parent / f"{package.name}.libs"
     if libraries.is_dir():  # the wheel's programs look for their libraries beside their package
-        shutil.copytree(libraries, copy_into / libraries.name)
+        shutil.copytree(libraries, copy_into / libraries.name, dirs_exist_ok=True)
     return copy / programs.name
 
 
@@ -312,34 +322,38 @@ def _redis_program() -> str:
 
 
 @contextlib.contextmanager
-def lent_environment(*, wants: Sequence[str]) -> Iterator[dict[str, str]]:
+def lent_environment(*, wants: Sequence[str], keep: Path | None = None) -> Iterator[dict[str, str]]:
     """Environment variables that point at the servers of `wants` that this machine can run.
 
-    A missing one is told on stderr, or raised where servers are demanded.
+    A missing one is told on stderr, or raised where servers are demanded. With `keep` their data outlives the block,
+    in folders of their names below it, and is written as carefully as in production.
     """
-    makers: dict[str, tuple[str, Callable[[], Server]]] = {
-        "postgres": ("DATABASE_URL", PostgresServer),
-        "redis": ("REDIS_URL", RedisServer),
-    }
     with contextlib.ExitStack() as stack:
-        environment = {}
+        environment: dict[str, str] = {}
         for name in wants:
-            variable, make = makers[name]
             try:
-                server = stack.enter_context(running(make))
+                environment |= stack.enter_context(_lent(name, keep / name if keep else None))
             except ServerMissing as missing:
-                if servers_required():
+                if servers_required() or keep:
                     raise
                 print(f"WITHOUT {name.upper()}: {missing}", file=sys.stderr)
-                continue
-            assert isinstance(server, PostgresServer | RedisServer)
-            environment[variable] = server.url
         yield environment
+
+
+@contextlib.contextmanager
+def _lent(name: str, keep: Path | None) -> Iterator[dict[str, str]]:
+    if name == "postgres":
+        with running(lambda: PostgresServer(keep=keep, durable=keep is not None)) as postgres:
+            yield {"DATABASE_URL": postgres.url}
+    else:
+        with running(lambda: RedisServer(keep=keep, durable=keep is not None)) as redis:
+            yield {"REDIS_URL": redis.url}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run a command with a PostgreSQL and a Redis of its own.")
     parser.add_argument("--only", choices=["postgres", "redis"], help="start just this one")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the data here for the next time")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- the command and its arguments")
     given = parser.parse_args()
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
@@ -347,11 +361,20 @@ def main() -> int:
         parser.error("no command given")
     wants = [given.only] if given.only else ["postgres", "redis"]
     try:
-        with lent_environment(wants=wants) as environment:
-            return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+        with lent_environment(wants=wants, keep=given.keep and given.keep.resolve()) as environment:
+            return _run(command, environment)
     except (ServerMissing, ServerFailed) as problem:
         print(problem, file=sys.stderr)
         return 1
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """The command's status. Ctrl-C is the command's to answer: the servers stay until it has ended."""
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            forward = signal.SIG_IGN if number == signal.SIGINT else lambda n, _: process.send_signal(n)
+            signal.signal(number, forward)
+        return process.wait()
 
 
 if __name__ == "__main__":
