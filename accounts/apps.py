@@ -1,3 +1,5 @@
+"""The application accounts."""
+
 from django.apps import AppConfig
 
 

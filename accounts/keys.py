@@ -19,7 +19,9 @@ ALPHABET = string.ascii_letters + string.digits
 LOOKUP_LENGTH = 12
 SECRET_LENGTH = 32
 CHECKSUM_LENGTH = 6
-_BODY = re.compile(rf"^([a-z]+)_(live|test)_([A-Za-z0-9]{{{LOOKUP_LENGTH}}})([A-Za-z0-9]{{{SECRET_LENGTH}}})([A-Za-z0-9]{{{CHECKSUM_LENGTH}}})$")
+_BODY = re.compile(
+    rf"^([a-z]+)_(live|test)_([A-Za-z0-9]{{{LOOKUP_LENGTH}}})([A-Za-z0-9]{{{SECRET_LENGTH}}})([A-Za-z0-9]{{{CHECKSUM_LENGTH}}})$"
+)
 
 
 @dataclass(frozen=True, slots=True)

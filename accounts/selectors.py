@@ -30,31 +30,25 @@ class KeyRecord:
 
 
 def key_by_lookup(lookup: str) -> KeyRecord | None:
-    row = (
-        ApiKey.objects.filter(lookup=lookup)
-        .values_list(
-            "id",
-            "account_id",
-            "digest",
-            "environment",
-            "scopes",
-            "model_ids",
-            "networks",
-            "calls_per_minute",
-            "queued_calls",
-            "budget_microusd",
-            "expires_at",
-            "revoked_at",
-            "account__suspended_at",
-            "account__suspended_reason",
-        )
-        .first()
-    )
-    if row is None:
+    key = ApiKey.objects.select_related("account").filter(lookup=lookup).first()
+    if key is None:
         return None
-    *head, scopes, model_ids, networks = row[:7]
-    suspended_reason = (row[13] or "contact the operator") if row[12] else None
-    return KeyRecord(*head, tuple(scopes), tuple(model_ids), tuple(networks), *row[7:12], suspended_reason)
+    account = key.account
+    return KeyRecord(
+        key_id=key.pk,
+        account_id=account.pk,
+        digest=key.digest,
+        environment=key.environment,
+        scopes=tuple(key.scopes),
+        model_ids=tuple(key.model_ids),
+        networks=tuple(key.networks),
+        calls_per_minute=key.calls_per_minute,
+        queued_calls=key.queued_calls,
+        budget_microusd=key.budget_microusd,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        suspended_reason=(account.suspended_reason or "contact the operator") if account.suspended_at else None,
+    )
 
 
 def accounts_of(user: User) -> QuerySet[Account]:

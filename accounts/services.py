@@ -1,4 +1,4 @@
-"""What changes people, accounts and keys. Each function is one transaction's worth of work and commits nothing itself."""
+"""What changes people, accounts and keys. Helpers commit nothing themselves."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The application billing."""
+
 from django.apps import AppConfig
 
 

@@ -12,19 +12,22 @@ class FundsExhausted(DomainError):
 
 
 class DailyQuotaExhausted(DomainError):
-    """The {limit} free calls of this UTC day are used up. They reset at {resets_at}; to go on at once, add funds or choose a plan at {billing_url}."""
+    """The {limit} free calls of this UTC day are used up. They reset at {resets_at}; to go on at once, add funds
+    or choose a plan at {billing_url}."""
 
     code = "daily_quota_exhausted"
 
 
 class AllowanceExhausted(DomainError):
-    """The {limit} calls of this billing period are used up. Switch on "continue from funds" and add funds, or choose a larger plan, at {billing_url}."""
+    """The {limit} calls of this billing period are used up. Switch on "continue from funds" and add funds,
+    or choose a larger plan, at {billing_url}."""
 
     code = "allowance_exhausted"
 
 
 class ModelNotInPlan(DomainError):
-    """The plan "{plan}" does not include the model "{model_id}". Switch on "continue from funds" and add funds, or choose a plan that includes it, at {billing_url}."""
+    """The plan "{plan}" does not include the model "{model_id}". Switch on "continue from funds" and add funds,
+    or choose a plan that includes it, at {billing_url}."""
 
     code = "model_not_in_plan"
 

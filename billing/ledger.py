@@ -73,7 +73,8 @@ def held_take(*, account_id: int, amount_microusd: int) -> bool:
             " WHERE account_id = %s AND balance_microusd - held_microusd >= %s AND NOT in_arrears",
             [amount_microusd, account_id, amount_microusd],
         )
-        return cursor.rowcount == 1
+        taken: bool = cursor.rowcount == 1
+    return taken
 
 
 def held_give_back(*, account_id: int, amount_microusd: int) -> None:

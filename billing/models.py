@@ -127,7 +127,7 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
 class LedgerEntry(models.Model):
     """One movement between the account's wallet and the counterpart that its kind names (see docs/ledger.md).
 
-    `amount_microusd` is signed as the wallet sees it. `op_key` is unique, so that whatever is posted twice is posted once.
+    `amount_microusd` is signed as the wallet sees it. `op_key` is unique: whatever is posted twice is posted once.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -139,10 +139,12 @@ class LedgerEntry(models.Model):
     images = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
     note = models.CharField(max_length=200, blank=True)
-    made_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
+    made_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
     sandbox = models.BooleanField(default=False)
 
-    objects: ClassVar[models.Manager[LedgerEntry]] = LedgerQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[LedgerEntry]] = LedgerQuerySet.as_manager()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["wallet", "id"], name="ledger_by_wallet")]
@@ -263,7 +265,17 @@ class UsageBucket(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["bucket", "account_id", "key_id", "model_id", "endpoint", "plan_code", "source", "status", "size"],
+                fields=[
+                    "bucket",
+                    "account_id",
+                    "key_id",
+                    "model_id",
+                    "endpoint",
+                    "plan_code",
+                    "source",
+                    "status",
+                    "size",
+                ],
                 name="usage_bucket_once",
             )
         ]

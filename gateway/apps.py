@@ -1,3 +1,5 @@
+"""The application gateway."""
+
 from django.apps import AppConfig
 
 

@@ -63,9 +63,7 @@ def waiting_now() -> list[Waiting]:
     rows = numbered.filter(place__lte=WAITING_PER_ACCOUNT).order_by("place", "created_at")[:WAITING_MAX]
     fields = ("id", "account_id", "model_id", "work_kilopixel_steps", "weight", "priority")
     items = [
-        Waiting(
-            generation_id=pk, account_id=account_id, model_id=model_id, work=work, weight=weight, priority=priority
-        )
+        Waiting(generation_id=pk, account_id=account_id, model_id=model_id, work=work, weight=weight, priority=priority)
         for pk, account_id, model_id, work, weight, priority in rows.values_list(*fields)
     ]
     return sorted(items, key=lambda item: item.generation_id)
@@ -204,7 +202,7 @@ def _subscribe() -> redis.client.PubSub | None:
     client = redis_client()
     if client is None:
         return None
-    subscription = client.pubsub(ignore_subscribe_messages=True)
+    subscription: redis.client.PubSub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     try:
         subscription.subscribe(DISPATCH_CHANNEL)
     except redis.RedisError:

@@ -12,7 +12,8 @@ class RateLimited(DomainError):
 
 
 class QueueFull(DomainError):
-    """{limit} calls of this account are queued or running already, which is the limit of its plan: try again when one has finished."""
+    """{limit} calls of this account are queued or running already, which is the limit of its plan:
+    try again when one has finished."""
 
     code = "queue_full"
 
@@ -21,3 +22,21 @@ class IdempotencyConflict(DomainError):
     """The idempotency key "{key}" was used for a different request."""
 
     code = "idempotency_conflict"
+
+
+class AddressRefused(DomainError):
+    """The address {url} cannot be used: {reason}."""
+
+    code = "address_refused"
+
+
+class FetchFailed(DomainError):
+    """Nothing could be loaded from {url}: {reason}."""
+
+    code = "fetch_failed"
+
+
+class ImageInvalid(DomainError):
+    """This is not a usable picture: {reason}."""
+
+    code = "image_invalid"

@@ -33,6 +33,13 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 SITE_NAME = env.str("SITE_NAME", default="Lumen")
+SITE_TAGLINE = env.str("SITE_TAGLINE", default="An image generation API that your code already speaks.")
+# An address on this host, so that no page asks another one; empty shows the built-in mark.
+SITE_LOGO_URL = env.str("SITE_LOGO_URL", default="")
+# #rrggbb: one accent for both themes, or two (light,dark); and the bright mark. Empty keeps the built-in colours.
+SITE_ACCENT = env.list("SITE_ACCENT", default=[])
+SITE_SPARK = env.str("SITE_SPARK", default="")
+SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="")
 API_KEY_PREFIX = env.str("API_KEY_PREFIX", default="img")
 
 # --- the parts of the house ------------------------------------------------------------------------------------
@@ -93,6 +100,8 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "gateway.site.context.site",
+                "gateway.dashboard.context.dashboard",
             ],
         },
     },
@@ -145,7 +154,26 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/dashboard/"
+LOGIN_REDIRECT_URL = "/dashboard"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm"}
+ACCOUNT_SESSION_REMEMBER = True
+# Known addresses get a mail instead of an error, so that nobody can ask which addresses have accounts here.
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+SIGNUP_OPEN = env.bool("SIGNUP_OPEN", default=True)
+# Mail domains that may not sign up, in lower case: the operator's own list against throw-away addresses.
+REFUSED_EMAIL_DOMAINS = frozenset(env.list("REFUSED_EMAIL_DOMAINS", default=[]))
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+SOCIALACCOUNT_PROVIDERS = {
+    name: {"APPS": [{"client_id": client_id, "secret": env.str(f"{name.upper()}_SECRET", default="")}]}
+    for name in ("github", "google")
+    if (client_id := env.str(f"{name.upper()}_CLIENT_ID", default=""))
+}
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+MFA_TOTP_ISSUER = SITE_NAME
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -170,7 +198,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "gateway.site.staticfiles.ModuleStaticFilesStorage"},
 }
 
 # --- the API ---------------------------------------------------------------------------------------------------
@@ -232,6 +260,7 @@ CONTENT_SECURITY_POLICY = {
 # service is one web process, so the local cache is exact; with REDIS_URL the check passes by itself.
 SILENCED_SYSTEM_CHECKS = [] if REDIS_URL else ["django_ratelimit.E003", "django_ratelimit.W001"]
 RATELIMIT_VIEW = "gateway.site.errors.too_many"
+CSRF_FAILURE_VIEW = "gateway.site.errors.stale_form"
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

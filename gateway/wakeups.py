@@ -33,7 +33,9 @@ def redis_client() -> redis.Redis | None:
     """This process's client for nudges; None in the embedded profile."""
     if not settings.REDIS_URL:
         return None
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1, health_check_interval=30)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1, health_check_interval=30
+    )
 
 
 class Nudger:
@@ -126,7 +128,7 @@ class FinishedWatch:
     def _listen_forever(self, client: redis.Redis) -> None:
         while True:
             try:
-                subscription = client.pubsub(ignore_subscribe_messages=True)
+                subscription = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
                 subscription.subscribe(FINISHED_CHANNEL)
                 while True:
                     message = subscription.get_message(timeout=1.0)

@@ -16,10 +16,10 @@ import django
 
 django.setup(set_prefix=False)
 
-from django.core.handlers.exception import convert_exception_to_response
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.handlers.exception import convert_exception_to_response  # noqa: E402 - the applications must be set up first
+from django.core.handlers.wsgi import WSGIHandler  # noqa: E402 - the applications must be set up first
 
-from gateway.middleware import RequestIdMiddleware
+from gateway.middleware import RequestIdMiddleware  # noqa: E402 - the applications must be set up first
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,8 +34,8 @@ class ApiHandler(WSGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        innermost = convert_exception_to_response(self._get_response)
-        self._middleware_chain = convert_exception_to_response(RequestIdMiddleware(innermost))
+        innermost = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        self._middleware_chain = convert_exception_to_response(RequestIdMiddleware(innermost))  # type: ignore[arg-type]
 
 
 class Application:

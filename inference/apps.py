@@ -1,3 +1,5 @@
+"""The application inference."""
+
 from django.apps import AppConfig
 
 

@@ -12,13 +12,13 @@ GENERATION_OPERATIONS = [Operation.TEXT_TO_IMAGE.value, Operation.IMAGE_TO_IMAGE
 
 
 def demo_model() -> dict[str, Any]:
-    """The catalogue row of the shipped model; its numbers are the model's own. Other sizes than its own come out odd."""
+    """The shipped model's row, with the model's own numbers: other sizes than its own come out odd."""
     return {
         "model_id": "demo",
         "provider": "local",
         "name": "Demo",
-        "description": "A small model trained by this project on pictures that it draws itself: coloured shapes and simple"
-        " scenes. It shows how the service works, on any machine.",
+        "description": "A small model trained by this project on pictures that it draws itself: coloured shapes and"
+        " simple scenes. It shows how the service works, on any machine.",
         "family": Family.SD15.value,
         "operations": [*GENERATION_OPERATIONS, Operation.OUTPAINT.value],
         "source": "model",

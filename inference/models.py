@@ -144,7 +144,9 @@ class Generation(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["account_id", "id"], name="generation_by_account"),
             models.Index(
-                fields=["state", "created_at"], name="generation_unsettled", condition=Q(state__in=("waiting", "running"))
+                fields=["state", "created_at"],
+                name="generation_unsettled",
+                condition=Q(state__in=("waiting", "running")),
             ),
         ]
 

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from kombu.exceptions import OperationalError
 from PIL import Image, PngImagePlugin
 
 from inference.engine import Engine, EngineImage, EngineOutput, EngineSettings, RenderFailed
@@ -144,7 +145,7 @@ class RenderNode:
     # --- control -----------------------------------------------------------------------------------------------
 
     def control(self, command: str, arguments: dict[str, Any]) -> None:
-        """What the gateway asks: cancel, evict, preload, pin, drain. An unknown command is a newer gateway's: ignored."""
+        """What the gateway asks: cancel, evict, preload, pin, drain. Unknown ones are a newer gateway's."""
         if command == "cancel":
             self._cancel(arguments["generation_id"], arguments["attempt"])
         elif command == "evict":
@@ -173,7 +174,7 @@ class RenderNode:
         while not self._stopping.is_set():
             try:
                 self._send(task, [self.name, self.report()])
-            except Exception as problem:
+            except (OperationalError, OSError) as problem:
                 logger.warning("The heartbeat could not be sent: %s", problem)
             self._stopping.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
 
@@ -270,6 +271,4 @@ def parameters_text(spec: RenderSpec, seed: int) -> str:
 
 
 def _failure(spec: RenderSpec, attempt: int, code: str, message: str, retryable: bool) -> RenderResult:
-    return RenderResult(
-        token=spec.token, attempt=attempt, error_code=code, error_message=message, retryable=retryable
-    )
+    return RenderResult(token=spec.token, attempt=attempt, error_code=code, error_message=message, retryable=retryable)

@@ -78,9 +78,11 @@ def queue_position(generation: Generation) -> int:
     """How many waiting generations stand before this one by age; 0 when it is next or already runs."""
     if generation.state != GenerationState.WAITING:
         return 0
-    return Generation.objects.filter(state=GenerationState.WAITING).filter(
-        Q(created_at__lt=generation.created_at) | Q(created_at=generation.created_at, pk__lt=generation.pk)
-    ).count()
+    return (
+        Generation.objects.filter(state=GenerationState.WAITING)
+        .filter(Q(created_at__lt=generation.created_at) | Q(created_at=generation.created_at, pk__lt=generation.pk))
+        .count()
+    )
 
 
 def queue_length() -> int:

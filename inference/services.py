@@ -18,7 +18,7 @@ _COLUMNS = (
     " webhook_url, track_id, created_at, worker, attempt, step, steps, images_delivered, charged_microusd,"
     " error_code, error_message"
 )
-_INSERT = f"INSERT INTO inference_generation ({_COLUMNS}) VALUES ({', '.join(['%s'] * 32)})"
+_INSERT = f"INSERT INTO inference_generation ({_COLUMNS}) VALUES ({', '.join(['%s'] * 32)})"  # noqa: S608 - both parts are constants above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ class Member:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process_memory() -> Iterator[None]:
+def _fresh_process_memory() -> None:
     """Each test is a process that has just started: nothing remembered, no call counted."""
     from gateway.caching import caches_clear
     from gateway.limits import limiter
@@ -30,7 +29,6 @@ def _fresh_process_memory() -> Iterator[None]:
     caches_clear()
     limiter.cache_clear()
     get_limiter.cache_clear()
-    yield
 
 
 @pytest.fixture

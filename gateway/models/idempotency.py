@@ -6,7 +6,7 @@ from django.db import models
 
 
 class IdempotencyRecord(models.Model):
-    """Written in the admitting transaction. `body_digest` tells a repeated call from another call under the same key."""
+    """Written in the admitting transaction. `body_digest` tells a repeated call from another under the same key."""
 
     id = models.BigAutoField(primary_key=True)
     account_id = models.BigIntegerField()

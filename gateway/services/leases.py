@@ -66,7 +66,9 @@ def leases_sweep(*, now: datetime) -> int:
 
 def waiting_sweep(*, now: datetime) -> int:
     """Fail and release what no worker could take within GENERATION_EXPIRY_S; how many."""
-    swept = list(waiting_too_long(created_before=now - timedelta(seconds=settings.GENERATION_EXPIRY_S), limit=SWEEP_MAX))
+    swept = list(
+        waiting_too_long(created_before=now - timedelta(seconds=settings.GENERATION_EXPIRY_S), limit=SWEEP_MAX)
+    )
     for generation in swept:
         generation_abort(
             generation_id=generation.pk,

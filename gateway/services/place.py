@@ -74,9 +74,7 @@ def generation_place(
 
 def _price(caller: Caller, order: GenerationOrder) -> int:
     code, account_id, now = order.model.price_code, caller.account_id, order.received_at
-    price = _prices.get(
-        (code, account_id), lambda: price_in_force(price_code=code, account_id=account_id, now=now)
-    )
+    price = _prices.get((code, account_id), lambda: price_in_force(price_code=code, account_id=account_id, now=now))
     if price is None:
         raise PriceMissing(model_id=order.model.model_id)
     return price

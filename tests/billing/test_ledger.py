@@ -45,7 +45,9 @@ def test_entries_never_change_through_the_orm(alice):
         LedgerEntry.objects.get().delete()
 
 
-@pytest.mark.parametrize("statement", ["UPDATE billing_ledgerentry SET amount_microusd = 5", "DELETE FROM billing_ledgerentry"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE billing_ledgerentry SET amount_microusd = 5", "DELETE FROM billing_ledgerentry"]
+)
 def test_entries_never_change_through_sql_either(alice, statement):
     post(alice.account)
     with pytest.raises(DatabaseError, match="never change"), transaction.atomic(), connection.cursor() as cursor:

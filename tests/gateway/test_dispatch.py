@@ -56,7 +56,9 @@ def test_a_heavier_plan_gets_its_share():
 def test_rest_earns_no_credit():
     fairness = Fairness()
     served([waits(n, account_id=1) for n in range(20)], fairness)
-    order = served([waits(50 + n, account_id=2) for n in range(4)] + [waits(80 + n, account_id=1) for n in range(4)], fairness)
+    order = served(
+        [waits(50 + n, account_id=2) for n in range(4)] + [waits(80 + n, account_id=1) for n in range(4)], fairness
+    )
     assert 80 in order[:3], "the newcomer must not be served all four before the other's first"
 
 
@@ -88,7 +90,8 @@ def test_full_slots_take_nothing():
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 4), st.sampled_from(["a", "b", "c"]), st.floats(0.1, 50), st.integers(1, 5)), max_size=40
+        st.tuples(st.integers(1, 4), st.sampled_from(["a", "b", "c"]), st.floats(0.1, 50), st.integers(1, 5)),
+        max_size=40,
     )
 )
 def test_everything_is_served_exactly_once(items):

@@ -13,7 +13,11 @@ from billing.services import funds_grant, plan_assign
 
 def fund(account: Any, amount_microusd: int) -> None:
     funds_grant(
-        account_id=account.pk, amount_microusd=amount_microusd, op_key=uuid.uuid4().hex, now=timezone.now(), reason="test"
+        account_id=account.pk,
+        amount_microusd=amount_microusd,
+        op_key=uuid.uuid4().hex,
+        now=timezone.now(),
+        reason="test",
     )
 
 
