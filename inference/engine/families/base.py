@@ -185,7 +185,8 @@ class Family(abc.ABC):
         if from_picture:
             begin = self.first_step(start.steps, start.strength) * scheduler.order
             timesteps = timesteps[begin:]
-            scheduler.set_begin_index(begin)
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(begin)
         sample = Sample(
             latents=torch.empty(0),
             noise=torch.empty(0),
