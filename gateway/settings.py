@@ -86,7 +86,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
-ROOT_URLCONF = "gateway.urls"
+ROOT_URLCONF = env.str("ROOT_URLCONF", default="gateway.urls")
 WSGI_APPLICATION = "gateway.wsgi.application"
 APPEND_SLASH = False
 
@@ -156,7 +156,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/dashboard"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
-ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "gateway.site.adapters.SiteAccountAdapter"
 ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm"}
 ACCOUNT_SESSION_REMEMBER = True
 # Known addresses get a mail instead of an error, so that nobody can ask which addresses have accounts here.

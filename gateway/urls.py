@@ -1,8 +1,20 @@
 """Every address of the service, by part."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+
+from gateway import health
+from gateway.media import media
+
+# The admin's own log-in knows no second factor and no limits: allauth's is the only door.
+admin.autodiscover()
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("media/<path:key>", media),
+    path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -24,7 +24,7 @@ from gateway.middleware import RequestIdMiddleware  # noqa: E402 - the applicati
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-API_PREFIXES = ("/api/", "/media/", "/health/", "/bench/")
+API_PREFIXES = ("/api/", "/media/", "/health/")
 
 
 class ApiHandler(WSGIHandler):

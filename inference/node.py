@@ -17,14 +17,17 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
 from PIL import Image, PngImagePlugin
 
-from inference.engine import Engine, EngineImage, EngineOutput, EngineSettings, RenderFailed
+from inference.engine import EngineImage, EngineOutput, RenderFailed
 from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
 from inference.storage import Storage
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -224,12 +227,6 @@ class RenderNode:
             "step": min(step, work.steps),
             "steps": work.steps,
         }
-
-
-def node_from_environ(*, name: str, slots: int, storage: Storage, send: Send) -> RenderNode:
-    serves = tuple(part for part in os.environ.get("RENDER_SERVES", "").split(",") if part)
-    engine = Engine(EngineSettings.from_environ())
-    return RenderNode(name=name, slots=slots, engine=engine, storage=storage, send=send, serves=serves)
 
 
 def input_keys(spec: RenderSpec) -> list[str]:

@@ -11,15 +11,18 @@ import re
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
 from inference import worker_state
 from inference.broker import HEARTBEAT_TASK, configure, control_queue, render_queue
-from inference.node import node_from_environ
+from inference.node import RenderNode
 from inference.storage import get_storage
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
 
 SLOTS_DEFAULT = 8
 # Threads beside the slots, so that a cancel gets through while every slot is busy.
@@ -59,11 +62,20 @@ def _leave(**_: Any) -> None:
 
 
 def main() -> None:
-    name, slots = worker_name(), int(os.environ.get("RENDER_SLOTS") or SLOTS_DEFAULT)
-    app.set_default()
     # In the main thread and before any task: diffusers' lazy imports are not safe between threads.
-    node = node_from_environ(name=name, slots=slots, storage=get_storage(), send=worker_state.send)
-    worker_state.node_set(node)
+    from inference.engine import Engine, EngineSettings
+
+    app.set_default()
+    serve(Engine(EngineSettings.from_environ()))
+
+
+def serve(engine: Engine) -> None:
+    """Work with `engine` until told to stop."""
+    name, slots = worker_name(), int(os.environ.get("RENDER_SLOTS") or SLOTS_DEFAULT)
+    serves = tuple(part for part in os.environ.get("RENDER_SERVES", "").split(",") if part)
+    worker_state.node_set(
+        RenderNode(name=name, slots=slots, engine=engine, storage=get_storage(), send=worker_state.send, serves=serves)
+    )
     app.worker_main(
         [
             "worker",

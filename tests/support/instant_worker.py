@@ -1,0 +1,72 @@
+"""A render worker whose engine draws a flat picture at once: everything else of it is the real one.
+
+For tests and benchmarks of what stands around the engine. INSTANT_RENDER_S makes each render take that long.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PIL import Image
+
+from inference.engine import EngineImage, EngineOutput, EngineStatus, RenderFailed
+from inference.engine.spec import ModelRef, RenderSpec
+
+RENDER_S = float(os.environ.get("INSTANT_RENDER_S") or 0)
+
+
+class InstantJob:
+    def __init__(self, spec: RenderSpec) -> None:
+        self._spec = spec
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def result(self, timeout: float | None = None) -> EngineOutput:
+        if self._cancelled.wait(RENDER_S):
+            raise RenderFailed(code="cancelled", message="The generation was cancelled.")
+        spec = self._spec
+        images = [
+            EngineImage(index=index, seed=spec.seed + index, image=flat(spec, spec.seed + index))
+            for index in range(spec.samples)
+        ]
+        return EngineOutput(images=images, run_ms=int(RENDER_S * 1000) + 1, gpu_time_ms=1)
+
+
+def flat(spec: RenderSpec, seed: int) -> Image.Image:
+    return Image.new("RGB", (spec.width_px, spec.height_px), (seed % 256, seed // 256 % 256, 128))
+
+
+class InstantEngine:
+    """The engine's interface without its work."""
+
+    def submit(
+        self,
+        spec: RenderSpec,
+        inputs: Mapping[str, Image.Image] | None = None,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> InstantJob:
+        return InstantJob(spec)
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(device="none", dtype="none")
+
+    def preload(self, ref: ModelRef) -> None:
+        """Everything is loaded."""
+
+    def evict(self, model_id: str) -> None:
+        """Nothing is resident."""
+
+    def pin(self, model_id: str, pinned: bool) -> None:
+        """Nothing is resident."""
+
+
+if __name__ == "__main__":
+    from inference import worker
+
+    worker.app.set_default()
+    worker.serve(InstantEngine())  # type: ignore[arg-type]
