@@ -1,0 +1,302 @@
+"""The one client for addresses that users give us. It must never connect to what they should not reach.
+
+A host is resolved once, its addresses are checked, and the connection goes to a checked address while Host and SNI
+keep the name: a name that changes its mind between the check and the connection changes nothing. Redirects are
+followed by hand under the same rule. No cookies, no proxies from the environment, no credentials, and one deadline
+over everything.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import urljoin
+
+import certifi
+import httpcore
+import httpx
+
+from gateway.errors import AddressRefused, FetchFailed
+from gateway.http.addresses import Address, address_allowed, address_exceptions, url_checked
+
+REDIRECTS_MAX = 3
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+CONNECT_TIMEOUT_S = 10.0
+# getaddrinfo cannot be interrupted; whoever waits for it can stop waiting.
+RESOLVER_THREADS = 32
+READ_BYTES = 64 * 1024
+USER_AGENT = "image-gateway/1"
+
+_resolver = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The end of a redirect chain."""
+
+    url: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Whatever the receiver answered: any status, the first bytes of its body."""
+
+    status: int
+    excerpt: bytes
+
+
+def http_fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str = "*/*") -> Fetched:
+    """GET of a file into memory. Raises AddressRefused or FetchFailed."""
+    with _get(url, timeout_s=timeout_s, accept=accept) as (response, final_url):
+        _promised_size_checked(response, max_bytes, final_url)
+        body = b"".join(_bounded(response.iter_raw(READ_BYTES), max_bytes, final_url))
+        return Fetched(url=final_url, content_type=response.headers.get("content-type", ""), body=body)
+
+
+def http_download(url: str, *, into: BinaryIO, max_bytes: int, timeout_s: float) -> int:
+    """GET of a large file into an open one; its size. Raises AddressRefused or FetchFailed."""
+    written_bytes = 0
+    with _get(url, timeout_s=timeout_s, accept="*/*") as (response, final_url):
+        _promised_size_checked(response, max_bytes, final_url)
+        for chunk in _bounded(response.iter_raw(READ_BYTES), max_bytes, final_url):
+            written_bytes += into.write(chunk)
+    return written_bytes
+
+
+def http_post(
+    url: str, *, content: bytes, headers: Mapping[str, str], timeout_s: float, excerpt_bytes: int = 512
+) -> Posted:
+    """POST over https, redirects not followed: nobody but the named receiver may read it.
+
+    Raises AddressRefused or FetchFailed.
+    """
+    request_headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+    url_checked(url, plain_http=False)
+    with _exchange(url), _Call(timeout_s) as call:
+        request = httpx.Request("POST", url, content=content, headers=request_headers)
+        with call.send(request) as response:
+            return Posted(status=response.status_code, excerpt=_beginning(response, excerpt_bytes))
+
+
+# --- one exchange ----------------------------------------------------------------------------------------------
+
+
+class _Call:
+    """A connection pool of its own for each call: nothing is shared between strangers, and the deadline is whole."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._deadline_s = time.monotonic() + timeout_s
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls(os.environ.get("SSL_CERT_FILE") or certifi.where()),
+            max_connections=1,
+            network_backend=GuardedBackend(self._deadline_s),
+        )
+
+    def __enter__(self) -> _Call:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def send(self, request: httpx.Request) -> Iterator[httpx.Response]:
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions={"timeout": {"pool": max(self._deadline_s - time.monotonic(), 0.0)}},
+            )
+        )
+        try:
+            yield httpx.Response(status_code=answer.status, headers=answer.headers, stream=_Stream(answer.stream))
+        finally:
+            answer.close()
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, chunks: Any) -> None:
+        self._chunks: Iterable[bytes] = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunks
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Opens connections to checked addresses alone, and lets no read, write or handshake pass the deadline."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        problem: Exception = httpcore.ConnectError("the host has no address")
+        for address in self._checked(host, port):
+            limit_s = min(CONNECT_TIMEOUT_S, left_s(self._deadline_s))
+            try:
+                stream = self._backend.connect_tcp(str(address), port, limit_s, local_address, socket_options)
+                return _DeadlineStream(stream, self._deadline_s)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
+                problem = failed
+        raise problem
+
+    def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
+        raise httpcore.ConnectError("only the network is reached from here")
+
+    def _checked(self, host: str, port: int) -> list[Address]:
+        """All addresses of the host. One that is closed closes the host: an honest name does not mix them."""
+        looked_up = _resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = looked_up.result(timeout=left_s(self._deadline_s))
+        except TimeoutError:
+            raise httpcore.ConnectTimeout("the name server did not answer") from None
+        except (OSError, UnicodeError):
+            raise httpcore.ConnectError("its host is not known") from None
+        addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+        exceptions = address_exceptions()
+        if not all(address_allowed(address, exceptions=exceptions) for address in addresses):
+            raise _Closed
+        return addresses
+
+
+class _Closed(Exception):
+    """The host leads to an address that must not be reached."""
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline_s: float) -> None:
+        self._stream = stream
+        self._deadline_s = deadline_s
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, left_s(self._deadline_s))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, left_s(self._deadline_s))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, left_s(self._deadline_s))
+        return _DeadlineStream(secured, self._deadline_s)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def left_s(deadline_s: float) -> float:
+    left = deadline_s - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the time for this call is over")
+    return left
+
+
+@functools.lru_cache(maxsize=2)
+def _tls(authorities: str) -> ssl.SSLContext:
+    """Reading the authorities takes 20 ms: once per process. SSL_CERT_FILE names others than the usual ones."""
+    return ssl.create_default_context(cafile=authorities)
+
+
+@contextmanager
+def _exchange(url: str) -> Iterator[None]:
+    """Tell every way in which an exchange can fail in the words of our errors."""
+    try:
+        yield
+    except _Closed:
+        raise AddressRefused(url=url, reason="it is not on the public internet") from None
+    except (httpcore.TimeoutException, httpx.TimeoutException):
+        raise FetchFailed(url=url, reason="it took too long") from None
+    except (
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+    ) as problem:
+        raise FetchFailed(url=url, reason=_in_words(problem)) from None
+
+
+def _in_words(problem: Exception) -> str:
+    if isinstance(problem, httpcore.ConnectError):
+        return f"the connection failed ({problem})" if str(problem) else "the connection failed"
+    if isinstance(problem, httpcore.ProtocolError | httpx.ProtocolError):
+        return "its server does not speak HTTP as it should"
+    return "the connection broke"
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Response, str]]:
+    """The successful answer at the end of the redirects, and where that was."""
+    headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
+    deadline_s = time.monotonic() + timeout_s
+    for _ in range(REDIRECTS_MAX + 1):
+        url_checked(url)
+        with (
+            _exchange(url),
+            _Call(left_s(deadline_s)) as call,
+            call.send(httpx.Request("GET", url, headers=headers)) as response,
+        ):
+            location = response.headers.get("location")
+            if response.status_code not in REDIRECT_STATUSES or not location:
+                if not response.is_success:
+                    raise FetchFailed(url=url, reason=f"it answered {response.status_code}")
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise FetchFailed(url=url, reason="its answer is compressed although that was not asked for")
+                yield response, url
+                return
+        url = urljoin(url, location)
+    raise FetchFailed(url=url, reason=f"it redirects more than {REDIRECTS_MAX} times")
+
+
+def _promised_size_checked(response: httpx.Response, max_bytes: int, url: str) -> None:
+    promised = response.headers.get("content-length", "")
+    if promised.isdecimal() and int(promised[:18]) > max_bytes:
+        raise FetchFailed(url=url, reason=f"it is larger than {max_bytes} bytes")
+
+
+def _bounded(chunks: Iterable[bytes], max_bytes: int, url: str) -> Iterator[bytes]:
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            raise FetchFailed(url=url, reason=f"it is larger than {max_bytes} bytes")
+        yield chunk
+
+
+def _beginning(response: httpx.Response, size_bytes: int) -> bytes:
+    beginning = b""
+    for chunk in response.iter_raw(size_bytes):
+        beginning += chunk
+        if len(beginning) >= size_bytes:
+            break
+    return beginning[:size_bytes]
