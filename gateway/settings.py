@@ -134,7 +134,7 @@ _database["ATOMIC_REQUESTS"] = False
 REDIS_URL = env.str("REDIS_URL", default="")
 BROKER_URL = env.str("BROKER_URL", default="") or REDIS_URL
 STORAGE_URL = env.str("STORAGE_URL", default=f"file://{RUN_DIR / 'media'}")
-MODEL_DIR = env.str("MODEL_DIR", default=str(BASE_DIR / "inference" / "demo"))
+MODEL_DIR = env.str("MODEL_DIR", default=str(BASE_DIR / "models"))
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=2 if REDIS_URL else 1)
 WEB_THREADS = env.int("WEB_THREADS", default=320)
 CACHES: dict[str, dict[str, Any]] = {
@@ -273,6 +273,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    # A probe that says "not ready" is an answer, not an error of ours.
+    "filters": {
+        "no_probes": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: "/health/" not in record.getMessage(),
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["no_probes"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

@@ -21,7 +21,7 @@ def demo_model() -> dict[str, Any]:
         " simple scenes. It shows how the service works, on any machine.",
         "family": Family.SD15.value,
         "operations": [*GENERATION_OPERATIONS, Operation.OUTPAINT.value],
-        "source": "model",
+        "source": "embedded:demo",
         "price_code": "sd15",
         "licence": "MIT",
         "width_px_default": demo.DEFAULTS["width_px"],

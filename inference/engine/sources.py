@@ -13,12 +13,16 @@ from inference.engine.settings import EngineSettings
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 HUB_TIMEOUT_S = 10
+# Models that ship with the program: found wherever the model folder is.
+EMBEDDED = {"embedded:demo": Path(__file__).resolve().parents[1] / "demo" / "model"}
 WEIGHT_NAMES = ("diffusion_pytorch_model", "model")
 HEADER_MAX_BYTES = 100_000_000  # The format's own limit (safetensors' documentation).
 
 
 def locate(settings: EngineSettings, source: str, *, revision: str | None = None, variant: str | None = None) -> Path:
     """The local path of a source; downloads a hub id where that is allowed."""
+    if source in EMBEDDED:
+        return EMBEDDED[source]
     path = Path(source)
     for candidate in (path,) if path.is_absolute() else (settings.model_dir / path,):
         if candidate.exists():
