@@ -33,25 +33,20 @@ def record(
             "type": "stripe_fee",
         }
     ]
-    return world.add(
-        {
-            "id": world.new_id("txn"),
-            "object": "balance_transaction",
-            "amount": amount,
-            "available_on": now + AVAILABLE_AFTER_S,
-            "balance_type": "payments",
-            "created": now,
-            "currency": source["currency"],
-            "description": description,
-            "exchange_rate": None,
-            "fee": fee,
-            "fee_details": details if fee else [],
-            "net": amount - fee,
-            "reporting_category": category,
-            "source": source["id"],
-            "status": "pending",
-            "type": kind,
-        }
+    return world.new(
+        "balance_transaction",
+        id=world.new_id("txn"),
+        amount=amount,
+        available_on=now + AVAILABLE_AFTER_S,
+        created=now,
+        currency=source["currency"],
+        description=description,
+        fee=fee,
+        fee_details=details if fee else [],
+        net=amount - fee,
+        reporting_category=category,
+        source=source["id"],
+        type=kind,
     )
 
 

@@ -13,27 +13,22 @@ PRODUCT_FIELDS = ("description", "statement_descriptor", "unit_label", "url", "t
 
 
 def product_make(world: World, params: Params) -> Obj:
-    now = world.now()
-    product = {
-        "id": params.get("id") or world.new_id("prod"),
-        "object": "product",
-        "active": params.get("active", True),
-        "created": now,
-        "default_price": None,
-        "images": params.plain("images", []),
-        "livemode": world.rules.livemode,
-        "marketing_features": params.plain("marketing_features", []),
-        "metadata": merged(None, params),
-        "name": params.get("name"),
-        "package_dimensions": None,
-        "shippable": None,
-        "type": "service",
-        "updated": now,
-        **{name: params.get(name) or None for name in PRODUCT_FIELDS},
-    }
-    if world.find("product", product["id"]):
+    product_id, now = params.get("id") or world.new_id("prod"), world.now()
+    if world.find("product", product_id):
         raise Refusal("Product already exists.", code="resource_already_exists", param="id")
-    world.add(product)
+    fields = {name: params.get(name) or None for name in PRODUCT_FIELDS}
+    product = world.new(
+        "product",
+        id=product_id,
+        active=params.get("active", True),
+        created=now,
+        images=params.plain("images", []),
+        marketing_features=params.plain("marketing_features", []),
+        metadata=merged(None, params),
+        name=params.get("name"),
+        updated=now,
+        **fields,
+    )
     world.emit("product.created", product)
     return product
 
@@ -126,27 +121,21 @@ def price_make(world: World, params: Params, *, active: bool = True) -> Obj:
         if "product" in params
         else product_make(world, params.group("product_data"))
     )
-    price = {
-        "id": world.new_id("price"),
-        "object": "price",
-        "active": params.get("active", active),
-        "billing_scheme": params.get("billing_scheme", "per_unit"),
-        "created": world.now(),
-        "currency": params.get("currency").lower(),
-        "custom_unit_amount": None,
-        "livemode": world.rules.livemode,
-        "lookup_key": _take_lookup_key(world, params),
-        "metadata": merged(None, params),
-        "nickname": params.get("nickname"),
-        "product": product["id"],
-        "recurring": recurring,
-        "tax_behavior": params.get("tax_behavior", "unspecified"),
-        "tiers_mode": None,
-        "transform_quantity": None,
-        "type": "recurring" if recurring else "one_time",
+    price = world.new(
+        "price",
+        id=world.new_id("price"),
+        active=params.get("active", active),
+        created=world.now(),
+        currency=params.get("currency").lower(),
+        lookup_key=_take_lookup_key(world, params),
+        metadata=merged(None, params),
+        nickname=params.get("nickname"),
+        product=product["id"],
+        recurring=recurring,
+        tax_behavior=params.get("tax_behavior", "unspecified"),
+        type="recurring" if recurring else "one_time",
         **amounts,
-    }
-    world.add(price)
+    )
     world.emit("price.created", price)
     return price
 

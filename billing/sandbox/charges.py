@@ -3,7 +3,7 @@
 from billing.sandbox import balance
 from billing.sandbox.lists import matching, page
 from billing.sandbox.metadata import merged
-from billing.sandbox.payment_methods import Behaviour
+from billing.sandbox.payment_methods import BANK, CARD, Behaviour
 from billing.sandbox.routing import Call, route
 from billing.sandbox.world import Obj, World
 
@@ -36,51 +36,25 @@ def make(
 ) -> Obj:
     """A charge of the intent's amount; a successful one enters the balance at once."""
     code, decline_code, message = decline or (None, None, None)
-    charge_id = world.new_id("ch")
-    charge: Obj = {
-        "id": charge_id,
-        "object": "charge",
-        "amount": intent["amount"],
-        "amount_captured": 0,
-        "amount_refunded": 0,
-        "application": None,
-        "application_fee": None,
-        "application_fee_amount": None,
-        "balance_transaction": None,
-        "billing_details": method["billing_details"],
-        "calculated_statement_descriptor": "SANDBOX",
-        "captured": False,
-        "created": world.now(intent["customer"]),
-        "currency": intent["currency"],
-        "customer": intent["customer"],
-        "description": intent["description"],
-        "disputed": False,
-        "failure_balance_transaction": None,
-        "failure_code": code,
-        "failure_message": message,
-        "fraud_details": {},
-        "livemode": world.rules.livemode,
-        "metadata": dict(intent["metadata"]),
-        "on_behalf_of": None,
-        "outcome": _outcome(status, decline_code),
-        "paid": False,
-        "payment_intent": intent["id"],
-        "payment_method": method["id"],
-        "payment_method_details": _details(behaviour),
-        "receipt_email": intent["receipt_email"],
-        "receipt_number": None,
-        "receipt_url": None,
-        "refunded": False,
-        "review": None,
-        "shipping": None,
-        "source_transfer": None,
-        "statement_descriptor": None,
-        "statement_descriptor_suffix": None,
-        "status": status,
-        "transfer_data": None,
-        "transfer_group": None,
-    }
-    world.add(charge)
+    charge = world.new(
+        "charge",
+        id=world.new_id("ch"),
+        amount=intent["amount"],
+        billing_details=method["billing_details"],
+        created=world.now(intent["customer"]),
+        currency=intent["currency"],
+        customer=intent["customer"],
+        description=intent["description"],
+        failure_code=code,
+        failure_message=message,
+        metadata=dict(intent["metadata"]),
+        outcome=_outcome(status, decline_code),
+        payment_intent=intent["id"],
+        payment_method=method["id"],
+        payment_method_details=_details(behaviour),
+        receipt_email=intent["receipt_email"],
+        status=status,
+    )
     if status == "succeeded":
         settle(world, charge)
     world.emit(f"charge.{status}", charge)
@@ -88,27 +62,8 @@ def make(
 
 
 def _details(behaviour: Behaviour) -> Obj:
-    if behaviour.type == "card":
-        return {
-            "type": "card",
-            "card": {
-                "brand": "visa",
-                "country": "US",
-                "exp_month": 12,
-                "exp_year": 2034,
-                "funding": "credit",
-                "last4": behaviour.last4,
-            },
-        }
-    return {
-        "type": "us_bank_account",
-        "us_bank_account": {
-            "account_holder_type": "individual",
-            "account_type": "checking",
-            "bank_name": "SANDBOX BANK",
-            "last4": behaviour.last4,
-        },
-    }
+    shared = CARD if behaviour.type == "card" else BANK
+    return {"type": behaviour.type, behaviour.type: {**shared, "last4": behaviour.last4}}
 
 
 def settle(world: World, charge: Obj) -> None:

@@ -165,9 +165,13 @@ class Contract:
             yield from self._page(path, shape[1], value)
         elif kind == "list":
             yield from self._list(path, shape[1], value, wire=wire)
-        elif not isinstance(value, Mapping):
+        else:
+            yield from self._group(path, shape, value, wire=wire)
+
+    def _group(self, path: str, shape: Shape, value: Any, *, wire: bool) -> Iterator[Fault]:
+        if not isinstance(value, Mapping):
             yield Fault(path, "type", f"expected fields, got {type(value).__name__} {value!r:.40}")
-        elif kind == "map":
+        elif shape[0] == "map":
             for name, item in value.items():
                 yield from self._value(f"{path}.{name}", shape[1], item, wire=wire)
         else:
@@ -176,10 +180,15 @@ class Contract:
     def _reference(self, path: str, key: str, value: Mapping[str, Any], *, wire: bool) -> Iterator[Fault]:
         if key in self.params:
             yield from self._fields(path, self.params[key], value, wire=wire)
-        elif value.get("object") in self.objects or value.get("deleted") is True:
+        elif self._is_named(value):
             yield from self._named(path, value)
         elif key in self.responses:
             yield from self._fields(path, self.responses[key], value, wire=wire)
+
+    def _is_named(self, value: Mapping[str, Any]) -> bool:
+        """Whether it is an object in its own right; an event's data has a field `object` too, but that one is a group."""
+        name = value.get("object")
+        return (isinstance(name, str) and name in self.objects) or value.get("deleted") is True
 
     def _list(self, path: str, item_shape: Shape, value: Any, *, wire: bool) -> Iterator[Fault]:
         if not isinstance(value, list | tuple):

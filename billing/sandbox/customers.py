@@ -32,29 +32,21 @@ def customer_create(call: Call) -> Obj:
     clock = params.get("test_clock")
     if clock is not None:
         world.get("test_helpers.test_clock", clock, "test_clock")
-    settings = {"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None}
-    customer = {
-        "id": world.new_id("cus"),
-        "object": "customer",
-        "address": _address(call, None),
-        "balance": params.get("balance", 0),
-        "created": world.find("test_helpers.test_clock", clock)["frozen_time"] if clock else world.now(),  # type: ignore[index]
-        "currency": None,
-        "default_source": None,
-        "delinquent": False,
-        "discount": None,
-        "invoice_prefix": world.new_id("prefix")[-8:].upper(),
-        "invoice_settings": _invoice_settings(call, settings),
-        "livemode": world.rules.livemode,
-        "metadata": merged(None, params),
-        "next_invoice_sequence": 1,
-        "preferred_locales": params.plain("preferred_locales", []),
-        "shipping": None,
-        "tax_exempt": params.get("tax_exempt", "none"),
-        "test_clock": clock,
-        **{name: params.get(name) or None for name in SIMPLE_FIELDS},
-    }
-    world.add(customer)
+    fields = {name: params.get(name) or None for name in SIMPLE_FIELDS}
+    customer = world.new(
+        "customer",
+        id=world.new_id("cus"),
+        address=_address(call, None),
+        balance=params.get("balance", 0),
+        created=world.get("test_helpers.test_clock", clock)["frozen_time"] if clock else world.now(),
+        invoice_prefix=world.new_id("prefix")[-8:].upper(),
+        metadata=merged(None, params),
+        preferred_locales=params.plain("preferred_locales", []),
+        tax_exempt=params.get("tax_exempt", "none"),
+        test_clock=clock,
+        **fields,
+    )
+    customer["invoice_settings"] = _invoice_settings(call, customer["invoice_settings"])
     world.emit("customer.created", customer)
     return customer
 

@@ -53,45 +53,28 @@ TEST_NAMES = {
     "pm_usBankAccount_success": "bank",
 }
 
+CARD = {"brand": "visa", "country": "US", "exp_month": 12, "exp_year": 2034, "funding": "credit"}
+BANK = {"account_holder_type": "individual", "account_type": "checking", "bank_name": "SANDBOX BANK"}
+
 
 def make(world: World, behaviour: str, customer: str | None = None) -> Obj:
-    method: Obj = {
-        "id": world.new_id("pm"),
-        "object": "payment_method",
-        "allow_redisplay": "unspecified",
-        "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
-        "created": world.now(customer),
-        "customer": customer,
-        "livemode": world.rules.livemode,
-        "metadata": {},
-        "type": BEHAVIOURS[behaviour].type,
-        **_details(BEHAVIOURS[behaviour]),
-    }
+    kind = BEHAVIOURS[behaviour].type
+    method = world.new(
+        "payment_method",
+        id=world.new_id("pm"),
+        created=world.now(customer),
+        customer=customer,
+        type=kind,
+        **{kind: _details(BEHAVIOURS[behaviour])},
+    )
     world.hide(method["id"])["behaviour"] = behaviour
-    return world.add(method)
+    return method
 
 
 def _details(behaviour: Behaviour) -> Obj:
-    if behaviour.type == "us_bank_account":
-        bank = {
-            "account_holder_type": "individual",
-            "account_type": "checking",
-            "bank_name": "SANDBOX BANK",
-            "last4": behaviour.last4,
-            "routing_number": "110000000",
-        }
-        return {"us_bank_account": bank}
-    card = {
-        "brand": "visa",
-        "checks": None,
-        "country": "US",
-        "display_brand": "visa",
-        "exp_month": 12,
-        "exp_year": 2034,
-        "funding": "credit",
-        "last4": behaviour.last4,
-    }
-    return {"card": card}
+    if behaviour.type == "card":
+        return {"checks": None, "display_brand": "visa", **CARD, "last4": behaviour.last4}
+    return {**BANK, "last4": behaviour.last4, "routing_number": "110000000"}
 
 
 def behaviour_of(world: World, method: Obj) -> Behaviour:

@@ -31,48 +31,17 @@ def make(
 ) -> Obj:
     """A payment intent that waits for a payment method."""
     intent_id = world.new_id("pi")
-    intent: Obj = {
-        "id": intent_id,
-        "object": "payment_intent",
-        "amount": amount,
-        "amount_capturable": 0,
-        "amount_details": {"tip": {}},
-        "amount_received": 0,
-        "application": None,
-        "application_fee_amount": None,
-        "automatic_payment_methods": {"allow_redirects": "always", "enabled": True},
-        "canceled_at": None,
-        "cancellation_reason": None,
-        "capture_method": "automatic_async",
-        "client_secret": f"{intent_id}_secret_{world.new_id('secret')[7:23]}",
-        "confirmation_method": "automatic",
-        "created": world.now(customer),
-        "currency": currency.lower(),
-        "customer": customer,
-        "description": description,
-        "last_payment_error": None,
-        "latest_charge": None,
-        "livemode": world.rules.livemode,
-        "metadata": metadata or {},
-        "next_action": None,
-        "on_behalf_of": None,
-        "payment_method": None,
-        "payment_method_configuration_details": None,
-        "payment_method_options": {},
-        "payment_method_types": ["card", "us_bank_account"],
-        "processing": None,
-        "receipt_email": None,
-        "review": None,
-        "setup_future_usage": None,
-        "shipping": None,
-        "source": None,
-        "statement_descriptor": None,
-        "statement_descriptor_suffix": None,
-        "status": "requires_payment_method",
-        "transfer_data": None,
-        "transfer_group": None,
-    }
-    world.add(intent)
+    intent = world.new(
+        "payment_intent",
+        id=intent_id,
+        amount=amount,
+        client_secret=f"{intent_id}_secret_{world.new_id('secret')[7:23]}",
+        created=world.now(customer),
+        currency=currency.lower(),
+        customer=customer,
+        description=description,
+        metadata=metadata or {},
+    )
     world.emit("payment_intent.created", intent)
     return intent
 

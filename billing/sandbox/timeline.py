@@ -1,0 +1,34 @@
+"""Lets time pass: runs what the agenda holds, each at the instant it was due, in order."""
+
+from typing import Any
+
+from billing.sandbox.routing import ACTIONS
+from billing.sandbox.world import Obj, World
+
+
+def _due(world: World, clock: str | None, until: int) -> list[Any] | None:
+    """The earliest entry of one time line that is due by an instant."""
+    found = [entry for entry in world.state.agenda if entry[4] == clock and entry[0] <= until]
+    return min(found, key=lambda entry: (entry[0], entry[1])) if found else None
+
+
+def _run(world: World, clock: str | None, until: int) -> None:
+    while (entry := _due(world, clock, until)) is not None:
+        world.state.agenda.remove(entry)
+        with world.at(max(entry[0], 0)):
+            ACTIONS[entry[2]](world, entry[3])
+
+
+def pass_time(world: World) -> None:
+    """Brings the sandbox up to its present, and finishes test clocks that are advancing."""
+    _run(world, None, world.now())
+    for clock in world.all("test_helpers.test_clock"):
+        _run(world, clock["id"], _advance_target(clock))
+        if clock["status"] == "advancing":
+            clock.update(frozen_time=_advance_target(clock), status="ready", status_details={})
+            world.emit("test_helpers.test_clock.ready", clock)
+
+
+def _advance_target(clock: Obj) -> int:
+    advancing = clock["status_details"].get("advancing")
+    return int(advancing["target_frozen_time"]) if advancing else int(clock["frozen_time"])
