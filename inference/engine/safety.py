@@ -116,7 +116,7 @@ def _line(
 ) -> None:
     font = ImageFont.load_default(size)
     size = min(size, size * width_max / max(draw.textlength(text, font=font), 1))
-    if size >= 5:  # below that letters are specks
+    if size >= 7:  # below that letters are specks
         draw.text(middle, text, font=ImageFont.load_default(size), fill=fill, anchor="mm")
 
 

@@ -17,6 +17,8 @@ Colours: TypeAlias = NDArray[np.uint8]
 # The filter's coefficients are smooth, so they are found on at most this many pixels and enlarged (arXiv 1505.00996).
 FILTER_MAX_PX = 512 * 512
 FILTER_EPSILON = 1e-5
+# What a doubtful pixel's guess counts beside a certain one's.
+DOUBT_WEIGHT = 0.02
 # Radii of the two passes of blur fusion, as its authors give them (Forte, "Approximate fast foreground colour
 # estimation", ICIP 2021): far for large unknown areas, near for detail.
 FUSION_RADII_PX = (90, 6)
@@ -45,7 +47,7 @@ def refine(colours: Colours, alpha: Alpha, *, foreground: int, background: int, 
     sure = _eroded(levels > foreground, erode_px)
     outside = _eroded(levels < background, erode_px)
     guess = np.where(sure, 1.0, np.where(outside, 0.0, alpha)).astype(np.float32)
-    fine = _guided(colours, guess)
+    fine = _guided(colours, guess, (sure | outside).astype(np.float32))
     return np.where(sure, 1.0, np.where(outside, 0.0, fine)).astype(np.float32)
 
 
@@ -70,26 +72,40 @@ def _fuse(
     return fitted.clip(0, 1), near_back
 
 
-def _guided(colours: Colours, guess: Alpha) -> Alpha:
-    """The guided filter with colour guide (He et al., "Guided image filtering", 2010), coefficients found small."""
+def _guided(colours: Colours, guess: Alpha, known: Alpha) -> Alpha:
+    """The guided filter with colour guide (He et al., "Guided image filtering", 2010), coefficients found small.
+
+    Its windows reach from any doubtful pixel to certain ones, and doubtful guesses hardly count: so the border is
+    where the colours change, not where the network thought.
+    """
     height, width = guess.shape
     scale = min(1.0, (FILTER_MAX_PX / (height * width)) ** 0.5)
     small = (max(round(width * scale), 1), max(round(height * scale), 1))
-    guide = cv2.resize(colours, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    slope, offset = _coefficients(
-        guide, cv2.resize(guess, small, interpolation=cv2.INTER_AREA), radius=max(small) // 60 + 2
-    )
+    guide, rough, trust = (cv2.resize(array, small, interpolation=cv2.INTER_AREA) for array in (colours, guess, known))
+    slope, offset = _coefficients(guide.astype(np.float32) / 255, rough, trust, _reach(trust))
     slope = cv2.resize(slope, (width, height), interpolation=cv2.INTER_LINEAR)
     offset = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
     fine = (slope * (colours.astype(np.float32) / 255)).sum(axis=2) + offset
     return fine.clip(0, 1).astype(np.float32)
 
 
-def _coefficients(guide: NDArray[np.float32], guess: Alpha, *, radius: int) -> tuple[NDArray[np.float32], Alpha]:
+def _reach(trust: Alpha) -> int:
+    """The radius from which every doubtful pixel sees certain ones on either side of the border."""
+    distance = cv2.distanceTransform((trust < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    return int(np.clip(2 * float(distance.max()) + 2, 3, min(trust.shape) // 4 + 3))
+
+
+def _coefficients(
+    guide: NDArray[np.float32], guess: Alpha, trust: Alpha, radius: int
+) -> tuple[NDArray[np.float32], Alpha]:
     """In each window: the colours' linear function that comes closest to the guess, as slope and offset."""
+    window = (2 * radius + 1, 2 * radius + 1)
+    weights = trust + DOUBT_WEIGHT
+    total = cv2.blur(weights, window)
 
     def mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        return cv2.blur(array, (2 * radius + 1, 2 * radius + 1)).reshape(array.shape)
+        weighted = array * weights.reshape(*guess.shape, *[1] * (array.ndim - 2))
+        return cv2.blur(weighted, window).reshape(array.shape) / total.reshape(*guess.shape, *[1] * (array.ndim - 2))
 
     guide_mean, guess_mean = mean(guide), mean(guess)
     products = (guide[..., :, None] * guide[..., None, :]).reshape(*guess.shape, 9)
@@ -98,7 +114,7 @@ def _coefficients(guide: NDArray[np.float32], guess: Alpha, *, radius: int) -> t
     together = mean(guide * guess[..., None]) - guide_mean * guess_mean[..., None]
     slope = np.linalg.solve(spread, together[..., None])[..., 0].astype(np.float32)
     offset = guess_mean - (slope * guide_mean).sum(axis=2)
-    return mean(slope), mean(offset)
+    return cv2.blur(slope, window), cv2.blur(offset, window)
 
 
 def _eroded(area: NDArray[np.bool_], erode_px: int) -> NDArray[np.bool_]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from inference.engine.control import depth, edges, filters, lines, pose, segments
@@ -70,7 +72,7 @@ def hint(
     """The hint as RGB of exactly the asked size, cut from the picture like the init picture (`pixels.cover`).
 
     The same picture always gives the same hint. Networks stay loaded until `release`; only the engine thread calls
-    this. For "inpaint" the masked pixels must still be marked in the tensor (see `inpaint_pixels`).
+    this.
     """
     _check_kind(kind)
     check_size(width_px, height_px, limit_px=INPUT_MAX_PX, what=f"{kind} hint")
@@ -82,6 +84,20 @@ def hint(
         raise RenderFailed(code="hint_not_derivable", message=message)
     network = _NETWORKS.get(kind) or _FILTERS_WITH_NETWORK[kind]
     return network(picture, _shelf.at(Path(model_dir), device))
+
+
+def values(kind: str, ready: Image.Image, mask: Image.Image | None = None) -> NDArray[np.float32]:
+    """The hint as the ControlNet reads it: rows of RGB in 0..1.
+
+    For "inpaint" the pixels to repaint are marked by -1, which no picture can hold: that is how
+    control_v11p_sd15_inpaint was trained. Its `mask` (white = repaint) must have the size of the hint.
+    """
+    array: NDArray[np.float32] = np.asarray(ready.convert("RGB"), dtype=np.float32) / 255
+    if kind == "inpaint" and mask is not None:
+        if mask.size != ready.size:
+            raise RenderFailed(code="invalid_mask", message=f"mask {mask.size} and hint {ready.size} differ in size.")
+        array = np.where(np.asarray(mask.convert("L"))[..., None] > 127, np.float32(-1), array)
+    return array
 
 
 def release() -> None:

@@ -48,8 +48,12 @@ class PoseModel:
 
         self._model: Any = load_pretrained(VitPoseForPoseEstimation, folder, device)
         self._device = device
-        height, width = self._model.config.backbone_config.image_size
+        backbone = self._model.config.backbone_config
+        height, width = backbone.image_size
         self._size = (int(width), int(height))
+        # ViTPose+ has experts per data set; number 0 is COCO.
+        experts = getattr(backbone, "num_experts", 1) > 1
+        self._expert = {"dataset_index": torch.zeros(1, dtype=torch.long, device=device)} if experts else {}
 
     @torch.inference_mode()
     def joints(self, image: Image.Image, box: tuple[float, float, float, float]) -> Joints:
@@ -57,7 +61,7 @@ class PoseModel:
         to_network = self._window(box)
         window = cv2.warpAffine(np.asarray(image), to_network, self._size, flags=cv2.INTER_LINEAR)
         batch = torch.from_numpy((window / 255 - _MEAN) / _SPREAD).float().permute(2, 0, 1)[None].to(self._device)
-        heat = self._model(pixel_values=batch, **self._expert(1)).heatmaps[0].float().cpu().numpy()
+        heat = self._model(pixel_values=batch, **self._expert).heatmaps[0].float().cpu().numpy()
         points = np.stack([_peak(part) for part in heat])
         scale = np.array((self._size[0] / heat.shape[2], self._size[1] / heat.shape[1]), dtype=np.float32)
         back = cv2.invertAffineTransform(to_network)
@@ -72,12 +76,6 @@ class PoseModel:
         x_shift = self._size[0] / 2 - scale * (left + width / 2)
         y_shift = self._size[1] / 2 - scale * (top + height / 2)
         return np.array(((scale, 0, x_shift), (0, scale, y_shift)), dtype=np.float32)
-
-    def _expert(self, count: int) -> dict[str, torch.Tensor]:
-        """ViTPose+ has experts per data set; number 0 is COCO."""
-        if getattr(self._model.config.backbone_config, "num_experts", 1) <= 1:
-            return {}
-        return {"dataset_index": torch.zeros(count, dtype=torch.long, device=self._device)}
 
 
 class PersonDetector:

@@ -167,7 +167,7 @@ def test_refuses_factors_and_sizes_beyond_the_limits(tmp_path, image, factor, co
 
 
 def test_says_which_file_is_missing_or_foreign(tmp_path):
-    with pytest.raises(RenderFailed, match="RealESRGAN_x4plus.pth") as failure:
+    with pytest.raises(RenderFailed, match=r"RealESRGAN_x4plus\.pth") as failure:
         upscale.load(tmp_path / "RealESRGAN_x4plus.pth")
     assert failure.value.code == "model_missing"
     foreign = save_state({"encoder.weight": torch.zeros(3)}, tmp_path / "other.pth")
