@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.engine.errors import RenderFailed
-from inference.engine.pixels import INPUT_MAX_PX, OUTPUT_MAX_PX, check_size, cover, opaque
+from inference.engine.pixels import OUTPUT_MAX_PX, check_size, cover, opaque, upright
 
 # JPEG masks are never quite black or white; a mask that is meant to be binary must not blend by accident.
 NEARLY_BLACK, NEARLY_WHITE = 16, 239
@@ -49,7 +49,7 @@ def prepare_mask(mask: Image.Image, image_size: tuple[int, int], width_px: int, 
     The mask must have the shape of the picture of `image_size`; only its resolution may differ. A mask without any
     white is refused, since nothing would change.
     """
-    check_size(mask.width, mask.height, limit_px=INPUT_MAX_PX, what="mask_image")
+    mask = upright(mask)
     aspect, wanted = mask.width / mask.height, image_size[0] / image_size[1]
     if abs(aspect / wanted - 1) > ASPECT_TOLERANCE:
         picture = f"{image_size[0]} x {image_size[1]} px"

@@ -5,7 +5,8 @@ Nothing here needs torch, and nothing here changes a picture in place.
 
 from __future__ import annotations
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
 from inference.engine.errors import RenderFailed
 
@@ -26,9 +27,19 @@ def check_size(width_px: int, height_px: int, *, limit_px: int, what: str) -> No
         )
 
 
-def opaque(image: Image.Image, *, limit_px: int = INPUT_MAX_PX) -> Image.Image:
-    """The picture as RGB. Transparent parts become white, as every viewer of a transparent PNG expects."""
+def upright(image: Image.Image, *, limit_px: int = INPUT_MAX_PX) -> Image.Image:
+    """The picture as viewers show it: turned as its EXIF data says, 16-bit greys brought to 8 bits."""
     check_size(image.width, image.height, limit_px=limit_px, what="image")
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode == "I" or turned.mode.startswith("I;16"):
+        levels = np.asarray(turned, dtype=np.int64).clip(0, 65535) // 256
+        turned = Image.fromarray(levels.astype(np.uint8))
+    return turned
+
+
+def opaque(image: Image.Image, *, limit_px: int = INPUT_MAX_PX) -> Image.Image:
+    """The upright picture as RGB. Transparent parts become white, as every viewer of a transparent PNG expects."""
+    image = upright(image, limit_px=limit_px)
     if not has_alpha(image):
         return image.convert("RGB")
     layered = image.convert("RGBA")

@@ -129,7 +129,7 @@ def blocked(prompt: str, terms: tuple[str, ...] | list[str]) -> str | None:
     text = f" {_words(prompt)} "
     joined = text.replace(" ", "")
     for term in terms:
-        words = _words(term)
+        words = _term_words(term)
         if not words:
             continue
         if (words.replace(" ", "") in joined) if _unspaced(term) else (f" {words} " in text):
@@ -147,6 +147,11 @@ def _key(style: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+def _term_words(term: str) -> str:
+    """Terms come again with every prompt; prompts are not kept."""
+    return _words(term)
+
+
 def _words(text: str) -> str:
     """Lower-case words between single spaces. Compatibility forms are unified, accents of Latin letters dropped."""
     kept: list[str] = []

@@ -31,7 +31,7 @@ class SafetyChecker:
     def __init__(
         self, network: StableDiffusionSafetyChecker, processor: CLIPImageProcessorPil, device: str, dtype: torch.dtype
     ) -> None:
-        self._network, self._processor = network.to(device=device, dtype=dtype).eval(), processor
+        self.network, self._processor = network.to(device=device, dtype=dtype).eval(), processor
         self._device, self._dtype = device, dtype
 
     @classmethod
@@ -45,10 +45,15 @@ class SafetyChecker:
             message = f"The safety checker is missing: add a folder with its config.json and weights as {root.name}."
             raise RenderFailed(code="model_missing", message=message)
         try:
-            network = StableDiffusionSafetyChecker.from_pretrained(weights, dtype=dtype, local_files_only=True)
+            network, found = StableDiffusionSafetyChecker.from_pretrained(
+                weights, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
         except (OSError, ValueError, RuntimeError) as error:
             message = f"The safety checker in {root.name} cannot be loaded: {type(error).__name__}."
             raise RenderFailed(code="model_unreadable", message=message) from error
+        if found["missing_keys"]:  # they were filled with random numbers: such a checker decides by chance
+            message = f"The safety checker in {root.name} lacks {len(found['missing_keys'])} of its tensors."
+            raise RenderFailed(code="model_unreadable", message=message)
         return cls(network, _processor(root, weights, network), device, dtype)
 
     @torch.inference_mode()
@@ -59,7 +64,7 @@ class SafetyChecker:
     def _is_sensitive(self, image: Image.Image) -> bool:
         pixels = self._processor(image, return_tensors="pt").pixel_values.to(self._device, self._dtype)
         # The network blackens the array that it flags; it gets one of its own, of a single pixel.
-        _, flags = self._network(clip_input=pixels, images=[np.zeros((1, 1, 3), dtype=np.float32)])
+        _, flags = self.network(clip_input=pixels, images=[np.zeros((1, 1, 3), dtype=np.float32)])
         return bool(flags[0])
 
 

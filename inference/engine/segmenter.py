@@ -20,6 +20,7 @@ from inference.engine.picture_input import PictureInput
 
 # Class scores at this side and no finer: 150 classes of one 8-megapixel picture would take 5 GB.
 SCORES_SIDE_PX = 512
+MISSING_SHARE_MAX = 0.1
 
 
 def load_pretrained(auto_class: Any, folder: Path, device: str) -> Any:
@@ -28,10 +29,17 @@ def load_pretrained(auto_class: Any, folder: Path, device: str) -> Any:
         message = f"The model folder {folder.name} is missing or has no config.json."
         raise RenderFailed(code="model_missing", message=message)
     try:
-        model = auto_class.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model, found = auto_class.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         message = f"The model in {folder.name} cannot be loaded: {type(error).__name__}: {str(error)[:200]}"
         raise RenderFailed(code="model_unreadable", message=message) from error
+    # The library fills what a file lacks with random numbers and only logs it. A few unused layers are missing from
+    # published files (DPT's first fusion block); more means that the weights belong to another model.
+    if len(found["missing_keys"]) > MISSING_SHARE_MAX * len(model.state_dict()):
+        message = f"The weights in {folder.name} lack {len(found['missing_keys'])} of the model's tensors."
+        raise RenderFailed(code="model_unreadable", message=message)
     return model.to(device).eval()
 
 
@@ -46,18 +54,14 @@ class SemanticSegmenter:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         from transformers import AutoModelForSemanticSegmentation
 
-        self._model = load_pretrained(AutoModelForSemanticSegmentation, folder, device)
+        self.network: Any = load_pretrained(AutoModelForSemanticSegmentation, folder, device)
         self._input, self._device = PictureInput.read(folder), device
 
     @property
     def names(self) -> list[str]:
         """The label of each class, in class order."""
-        labels: dict[int, str] = self._model.config.id2label
+        labels: dict[int, str] = self.network.config.id2label
         return [labels[number] for number in sorted(labels)]
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
 
     def classes(self, image: Image.Image) -> NDArray[np.int64]:
         """The most likely class of each pixel, at the size of the picture."""
@@ -71,7 +75,7 @@ class SemanticSegmenter:
 
     @torch.inference_mode()
     def _scores(self, image: Image.Image) -> torch.Tensor:
-        logits: torch.Tensor = self._model(pixel_values=self._input.tensor(image, self._device)).logits
+        logits: torch.Tensor = self.network(pixel_values=self._input.tensor(image, self._device)).logits
         scale = min(1.0, SCORES_SIDE_PX / max(image.size))
         size = (max(round(image.height * scale), 1), max(round(image.width * scale), 1))
         return torch.nn.functional.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)[0]

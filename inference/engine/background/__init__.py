@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,7 +18,7 @@ from inference.engine.background import matting
 from inference.engine.background.named import LabelledSubject, TextSubject
 from inference.engine.background.saliency import SalientSubject, is_saliency
 from inference.engine.errors import RenderFailed
-from inference.engine.pixels import opaque
+from inference.engine.pixels import opaque, upright
 from inference.engine.segmenter import model_type
 from inference.engine.spec import BackgroundSpec
 from inference.engine.weightfile import SUFFIXES, read_state, unreadable
@@ -32,8 +33,7 @@ WHAT_TO_ADD = (
 class Subject(Protocol):
     """What a model must offer to cut and to mask."""
 
-    @property
-    def weight_bytes(self) -> int: ...
+    network: torch.nn.Module
 
     def alpha(self, image: Image.Image) -> NDArray[np.float32]:
         """Where the main subject is, 0..1 at the size of the picture."""
@@ -45,8 +45,8 @@ class BackgroundModel:
         self._subject = subject
 
     @property
-    def weight_bytes(self) -> int:
-        return self._subject.weight_bytes
+    def network(self) -> torch.nn.Module:
+        return self._subject.network
 
     def cut(self, image: Image.Image, spec: BackgroundSpec) -> Image.Image:
         """The picture with a transparent background (RGBA), or with `only_mask` the mask alone (L, white = kept).
@@ -56,6 +56,7 @@ class BackgroundModel:
         What was transparent stays transparent.
         """
         _check(spec)
+        image = upright(image)
         colours = np.asarray(opaque(image))
         alpha = self._subject.alpha(Image.fromarray(colours))
         if spec.post_process_mask:

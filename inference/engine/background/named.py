@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,17 +29,13 @@ class TextSubject:
     def __init__(self, folder: Path, device: str) -> None:
         from transformers import AutoTokenizer, CLIPSegForImageSegmentation
 
-        self._model = load_pretrained(CLIPSegForImageSegmentation, folder, device)
+        self.network: Any = load_pretrained(CLIPSegForImageSegmentation, folder, device)
         self._input, self._device = PictureInput.read(folder), device
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             message = f"The CLIPSeg model in {folder.name} has no tokenizer files."
             raise RenderFailed(code="model_unreadable", message=message) from error
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
 
     def alpha(self, image: Image.Image) -> NDArray[np.float32]:
         return self.named(image, MAIN_SUBJECT_WORDS)
@@ -48,7 +45,7 @@ class TextSubject:
         """Scaled so that 1 is the best match in the picture; all 0 when nothing matches."""
         pixels = self._input.tensor(image, self._device)
         tokens = self._tokenizer([words], return_tensors="pt", truncation=True).to(self._device)
-        logits = self._model(
+        logits = self.network(
             pixel_values=pixels, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
         ).logits
         found = logits.float().sigmoid().reshape(logits.shape[-2:]).cpu().numpy()
@@ -62,10 +59,7 @@ class LabelledSubject:
 
     def __init__(self, folder: Path, device: str) -> None:
         self._segmenter = SemanticSegmenter(folder, device)
-
-    @property
-    def weight_bytes(self) -> int:
-        return self._segmenter.weight_bytes
+        self.network = self._segmenter.network
 
     def alpha(self, image: Image.Image) -> NDArray[np.float32]:
         numbers = [number for number, name in enumerate(self._segmenter.names) if blocked(name, BACKGROUND_LABELS)]

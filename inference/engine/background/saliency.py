@@ -105,10 +105,6 @@ class SalientSubject:
         fill(network, {name: tensor for name, tensor in state.items() if name in network.state_dict()}, path)
         self.network, self._device = network.to(device).eval(), device
 
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for p in self.network.parameters())
-
     @torch.inference_mode()
     def alpha(self, image: Image.Image) -> NDArray[np.float32]:
         """At the size of the picture. Stretched to the full range, as both networks are published to be read."""

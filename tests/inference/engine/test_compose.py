@@ -147,6 +147,21 @@ def test_transparent_parts_of_a_picture_become_white():
     assert pixels.opaque(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_pictures_are_turned_as_their_camera_says():
+    stored = Image.new("RGB", (20, 10), "black")
+    stored.paste("white", (0, 0, 10, 10))
+    stored.getexif()[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    shown = pixels.opaque(stored)
+    assert shown.size == (10, 20)
+    assert shown.getpixel((5, 2)) == (255, 255, 255)
+    assert shown.getpixel((5, 17)) == (0, 0, 0)
+
+
+def test_sixteen_bit_greys_keep_their_shades():
+    deep = Image.fromarray(np.array([[0, 256 * 100, 65535]], dtype=np.uint16))
+    assert array(pixels.opaque(deep))[0, :, 0].tolist() == [0, 100, 255]
+
+
 def test_pictures_beyond_the_pixel_limit_are_refused():
     with pytest.raises(RenderFailed, match="4097 x 4097") as failure:
         pixels.opaque(Image.new("1", (4097, 4097)))

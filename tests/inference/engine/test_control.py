@@ -363,6 +363,14 @@ def test_a_damaged_model_folder_is_an_error_that_names_it(models, folder):
     assert failure.value.code == "model_unreadable"
 
 
+def test_a_folder_with_the_weights_of_another_model_is_refused(models):
+    folder = depth_folder(models / "preprocessors" / "depth")
+    save_state({"unrelated.weight": torch.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(RenderFailed, match="depth") as failure:
+        control.hint("depth", house(), 32, 32, models)
+    assert failure.value.code == "model_unreadable"
+
+
 # --- Preprocessor settings --------------------------------------------------------------------------------------------
 
 

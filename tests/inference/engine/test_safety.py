@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageChops
+from safetensors.torch import load_file, save_file
 
 from inference.engine.errors import RenderFailed
 from inference.engine.safety import ACTIONS, SafetyChecker, blank
@@ -61,6 +62,16 @@ def test_a_damaged_checker_is_an_error_and_not_a_checker_with_random_weights(tmp
     folder = saved(tmp_path, flags=True)
     (folder / "model.safetensors").unlink()
     with pytest.raises(RenderFailed) as failure:
+        SafetyChecker.load(folder)
+    assert failure.value.code == "model_unreadable"
+
+
+def test_a_checker_that_lacks_a_tensor_is_refused_rather_than_guessing(tmp_path):
+    folder = saved(tmp_path, flags=True)
+    state = load_file(folder / "model.safetensors")
+    state.pop("concept_embeds")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RenderFailed, match="lacks 1") as failure:
         SafetyChecker.load(folder)
     assert failure.value.code == "model_unreadable"
 
