@@ -23,6 +23,9 @@ DRAWS = (Operation.TEXT_TO_IMAGE, *DRAWS_FROM_PICTURE)
 # A repainted border must not keep the stretched pixels that fill the empty canvas.
 OUTPAINT_STRENGTH = 1.0
 
+# How "not used" is written for a field.
+NOTHING: dict[str, Any] = {"negative_prompt": "", "clip_skip": 0, "guidance_scale": 0.0, "strength": 1.0}
+
 
 class Report:
     """What was used instead of what was asked, and what had no effect."""
@@ -63,6 +66,7 @@ class Drawing:
         self.vae = self._vae()
         self.schedule = self._schedule()
         self.conditions = self._conditions()
+        self._tell_ignored()
 
     def sample(self, index: int) -> Sample:
         spec = self.spec
@@ -180,15 +184,25 @@ class Drawing:
             self.report.note(prompts.style_note(spec.enhance_style) or "")
         if prompt != spec.prompt:
             self.report.change("prompt", prompt)
-        layers = self.family.clip_layers(self.model)
-        clip_skip = min(max(spec.clip_skip, 0), max(layers - 1, 0))
-        if clip_skip != spec.clip_skip:
-            self.report.change("clip_skip", clip_skip, f"clip_skip: this model can skip {max(layers - 1, 0)} layers.")
         return self.family.encode(
             self.model,
             prompt,
             spec.negative_prompt,
             guidance=spec.guidance_scale,
-            clip_skip=clip_skip,
+            clip_skip=self._clip_skip(),
             size=(self.width_px, self.height_px),
         )
+
+    def _clip_skip(self) -> int:
+        most = max(self.family.clip_layers(self.model) - 1, 0)
+        clip_skip = min(max(self.spec.clip_skip, 0), most)
+        if clip_skip != self.spec.clip_skip:
+            note = f"clip_skip: at most {most} layers of this model's text encoder can be skipped."
+            self.report.change("clip_skip", clip_skip, note if most else "clip_skip has no effect on this model.")
+        return clip_skip
+
+    def _tell_ignored(self) -> None:
+        """What this model does not look at is reported as unused, and in words where it was asked for."""
+        for field in self.family.ignored(self.model):
+            if getattr(self.spec, field) != NOTHING[field]:
+                self.report.change(field, NOTHING[field], f"{field} has no effect on this model.")

@@ -67,8 +67,10 @@ class Loader:
         family = family_of(ref.family)
         if path.is_file():
             parts, options = self._from_file(path, ref)
+            variant = "FluxKontextPipeline" if "kontext" in path.name.lower() else ""
         else:
             parts, options = self._from_folder(path, ref)
+            variant = str(sources.read_json(path / "model_index.json").get("_class_name", ""))
         if ref.prediction_type:
             scheduler = parts["scheduler"]
             settings = {"prediction_type": ref.prediction_type}
@@ -76,7 +78,7 @@ class Loader:
                 settings["rescale_betas_zero_snr"] = scheduler.config.rescale_betas_zero_snr
             parts["scheduler"] = type(scheduler).from_config(scheduler.config, **settings)
         pipe = family.assemble(parts, options)
-        return Model(model_id=ref.model_id, family=family, pipe=pipe, device=self.device, dtype=self.dtype)
+        return Model(ref.model_id, family, pipe, self.device, self.dtype, variant)
 
     def component(self, source: str, class_name: str) -> torch.nn.Module:
         """One network alone, from its own folder: a ControlNet, a VAE, a picture encoder."""
@@ -222,7 +224,12 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def fixed_keys(class_name: str, state: State) -> State:
-    """Newer writers leave out the `text_model.` prefix of CLIP's text encoders; the class here wants it."""
+    """Newer writers leave out the `text_model.` prefix of CLIP's text encoders; the class here wants it.
+
+    Some files bring a projection that only the class with projection has.
+    """
+    if class_name == "CLIPTextModel":
+        state = {key: tensor for key, tensor in state.items() if not key.startswith("text_projection")}
     if not class_name.startswith("CLIPText") or any(key.startswith("text_model.") for key in state):
         return state
     return {key if key.startswith("text_projection") else f"text_model.{key}": state[key] for key in state}

@@ -79,7 +79,8 @@ def configuration(configs_dir: Path, layout: str) -> dict[str, Any]:
     if "like" in content:
         base = configuration(configs_dir, content["like"])
         for name, changes in content.get("components", {}).items():
-            base["components"][name] |= changes | {"config": base["components"][name]["config"] | changes["config"]}
+            own = base["components"][name]
+            own |= changes | {"config": own.get("config", {}) | changes.get("config", {})}
         return base
     return content
 

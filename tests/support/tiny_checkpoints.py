@@ -5,7 +5,9 @@ They turn a diffusers pipeline into the original key names, which is the inverse
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -133,6 +135,25 @@ def _open_clip(encoder: Any, prefix: str) -> State:
             for new, old in OPEN_CLIP_LAYER.items():
                 out[f"{theirs}{new}.{leaf}"] = state[f"{ours}{old}.{leaf}"]
     return {prefix + key: tensor for key, tensor in out.items()}
+
+
+def write_configuration(pipe: Any, path: Path) -> None:
+    """What a one-file checkpoint cannot say about a tiny model, in the format of inference/engine/configs."""
+    components: dict[str, Any] = {}
+    for name, part in pipe.components.items():
+        if part is None or name in ("safety_checker", "feature_extractor", "image_encoder"):
+            continue
+        entry: dict[str, Any] = {"class": type(part).__name__}
+        if name.startswith("tokenizer"):
+            kind = "t5" if "T5" in entry["class"] else "openclip" if name == "tokenizer_2" else "clip"
+            entry["tokenizer"] = kind
+        else:
+            config = part.config.to_dict() if hasattr(part.config, "to_dict") else dict(part.config)
+            entry["config"] = json.loads(json.dumps(config, default=str))
+        components[name] = entry
+    options = {key: value for key, value in pipe.config.items() if isinstance(value, bool)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"options": options, "components": components}))
 
 
 # --- SD3 and Flux -----------------------------------------------------------------------------------------------------

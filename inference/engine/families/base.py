@@ -33,6 +33,8 @@ class Model:
     pipe: Any
     device: torch.device
     dtype: torch.dtype
+    variant: str = ""
+    """The pipeline class that the model's folder names: it tells apart what the weights' layout cannot."""
 
     @property
     def denoiser(self) -> Any:
@@ -90,6 +92,7 @@ class Sample:
     mask: torch.Tensor | None = None
     image_latents: torch.Tensor | None = None
     extra_channels: torch.Tensor | None = None
+    reference: torch.Tensor | None = None
     controls: tuple[Any, ...] = ()
     loras: tuple[Any, ...] = ()
     dress: Hashable = None
@@ -161,6 +164,10 @@ class Family(abc.ABC):
     def size_unit(self, model: Model) -> int:
         """Sides are multiples of this many pixels."""
         return model.scale
+
+    def ignored(self, model: Model) -> tuple[str, ...]:
+        """Fields of the RenderSpec that this model does not look at."""
+        return ()
 
     def clip_layers(self, model: Model) -> int:
         """How many layers the CLIP text encoder has; 0 where skipping them has no meaning."""
@@ -248,13 +255,13 @@ class Family(abc.ABC):
         told = sample.conditions[0].tensors
         lengths = tuple((name, tuple(tensor.shape[1:])) for name, tensor in sorted(told.items()))
         controls = tuple(control.key for control in sample.controls)
-        extra = sample.extra_channels is not None
-        return (tuple(sample.latents.shape), lengths, controls, extra, sample.dress)
+        beside = [None if t is None else tuple(t.shape) for t in (sample.extra_channels, sample.reference)]
+        return (tuple(sample.latents.shape), lengths, controls, tuple(beside), sample.dress)
 
     def predict(self, model: Model, samples: Sequence[Sample]) -> list[torch.Tensor]:
         """The guided prediction of each sample's next step, from one forward. All samples are of one bucket."""
         rows = [(sample, condition) for sample in samples for condition in sample.conditions]
-        scaled = {id(s): s.scheduler.scale_model_input(s.latents, s.timestep) for s in samples}
+        scaled = {id(s): self.scaled_latents(s) for s in samples}
         inputs = [
             scaled[id(s)] if s.extra_channels is None else torch.cat([scaled[id(s)], s.extra_channels], dim=1)
             for s, _ in rows
@@ -267,6 +274,10 @@ class Family(abc.ABC):
             told={name: torch.cat([c.tensors[name] for _, c in rows]) for name in rows[0][1].tensors},
         )
         return self._guide(samples, self.forward(model, batch).float())
+
+    def scaled_latents(self, sample: Sample) -> torch.Tensor:
+        scaled: torch.Tensor = sample.scheduler.scale_model_input(sample.latents, sample.timestep)
+        return scaled
 
     def _guide(self, samples: Sequence[Sample], predictions: torch.Tensor) -> list[torch.Tensor]:
         guided, row = [], 0

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from inference.engine.errors import RenderFailed
 from inference.engine.families.base import Family
+from inference.engine.families.flux import Flux
+from inference.engine.families.sd3 import StableDiffusion3
 from inference.engine.families.sd15 import StableDiffusion
+from inference.engine.families.sdxl import StableDiffusionXL
 from inference.engine.spec import Family as FamilyName
 
-FAMILIES: dict[FamilyName, Family] = {FamilyName.SD15: StableDiffusion()}
+FAMILIES: dict[FamilyName, Family] = {
+    FamilyName.SD15: StableDiffusion(),
+    FamilyName.SDXL: StableDiffusionXL(),
+    FamilyName.SD3: StableDiffusion3(),
+    FamilyName.FLUX: Flux(),
+}
 
 
 def family_of(name: FamilyName) -> Family:

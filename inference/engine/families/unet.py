@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from inference.engine.families.base import Batch, Family, Model, Tensors
+from inference.engine.families.base import Batch, Family, Model, Sample, Start, Tensors
 from inference.engine.scheduler_names import CLASSIC
 
 
@@ -31,6 +31,16 @@ class UNetFamily(Family):
 
     def sees_mask(self, model: Model) -> bool:
         return bool(model.denoiser.config.in_channels == 2 * model.vae.config.latent_channels + 1)
+
+    def start(self, model: Model, start: Start) -> Sample:
+        """An inpainting network without a mask is told that everything is to be painted and nothing is known."""
+        sample = super().start(model, start)
+        if self.sees_mask(model) and sample.extra_channels is None:
+            unknown = torch.zeros(1, 3, start.height_px, start.width_px)
+            generator = torch.Generator("cpu").manual_seed(start.seed)
+            masked = self._to_latents(model, sample.vae, unknown, generator)
+            sample.extra_channels = torch.cat([torch.ones_like(masked[:, :1]), masked], dim=1)
+        return sample
 
     def added(self, batch: Batch) -> dict[str, Any] | None:
         """The UNet's conditions beside text."""

@@ -119,6 +119,10 @@ def half_mask(side_px: int = 64) -> Image.Image:
     return mask
 
 
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     """The largest difference between two pictures of 0..1."""
     assert a.shape == b.shape

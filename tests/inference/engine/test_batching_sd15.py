@@ -16,14 +16,10 @@ from diffusers import (
 from inference.engine.scheduler_names import CLASSIC
 from inference.engine.schedulers import CLASSES
 from inference.engine.spec import Operation
-from tests.inference.engine.bench import NEGATIVE, PROMPT, Bench, apart, half_mask, model, noise_picture, spec
+from tests.inference.engine.bench import NEGATIVE, PROMPT, Bench, apart, half_mask, model, noise_picture, seeded, spec
 
 SAME = 1e-5
 SD15 = model("sd15")
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def plainly(pipe: Any, cls: Any, scheduler: Any, **arguments: Any) -> torch.Tensor:

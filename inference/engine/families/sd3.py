@@ -1,0 +1,67 @@
+"""Stable Diffusion 3 and 3.5. The large T5 text encoder is optional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+
+from inference.engine.families.base import Batch, Condition, Model
+from inference.engine.families.flow import FlowFamily
+
+MAX_SHIFT = 1.16
+
+
+class StableDiffusion3(FlowFamily):
+    name = "sd3"
+    pipeline = StableDiffusion3Pipeline
+    components = (
+        "vae",
+        "text_encoder",
+        "text_encoder_2",
+        "text_encoder_3",
+        "tokenizer",
+        "tokenizer_2",
+        "tokenizer_3",
+        "transformer",
+        "scheduler",
+    )
+    optional = ("text_encoder_3", "tokenizer_3")
+
+    def latent_channels(self, model: Model) -> int:
+        return int(model.denoiser.config.in_channels)
+
+    def clip_layers(self, model: Model) -> int:
+        return min(int(e.config.num_hidden_layers) for e in (model.pipe.text_encoder, model.pipe.text_encoder_2))
+
+    def set_timesteps(self, model: Model, scheduler: Any, steps: int, size: tuple[int, int]) -> None:
+        scheduler.set_timesteps(steps, **self.shift(model, scheduler, size, MAX_SHIFT))
+
+    def encode(
+        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
+    ) -> tuple[Condition, ...]:
+        twice = guidance > 1.0
+        told, without, pooled, pooled_without = model.pipe.encode_prompt(
+            prompt=prompt,
+            prompt_2=None,
+            prompt_3=None,
+            device=model.device,
+            do_classifier_free_guidance=twice,
+            negative_prompt=negative,
+            clip_skip=clip_skip or None,
+        )
+        positive = Condition({"text": told, "pooled": pooled})
+        if not twice:
+            return (positive,)
+        return Condition({"text": without, "pooled": pooled_without}, positive=False), positive
+
+    def forward(self, model: Model, batch: Batch) -> torch.Tensor:
+        prediction: torch.Tensor = model.denoiser(
+            hidden_states=batch.latents,
+            timestep=batch.timesteps,
+            encoder_hidden_states=batch.told["text"],
+            pooled_projections=batch.told["pooled"],
+            return_dict=False,
+        )[0]
+        return prediction

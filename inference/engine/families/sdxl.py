@@ -1,0 +1,71 @@
+"""Stable Diffusion XL: base, fine-tunes, turbo, and the refiner (which only works on a picture)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from inference.engine.errors import RenderFailed
+from inference.engine.families.base import Batch, Condition, Model, Start
+from inference.engine.families.unet import UNetFamily
+
+# The refiner's aesthetic scores, for the prompt and for the negative prompt (defaults of diffusers' refiner pipeline).
+GOOD, BAD = 6.0, 2.5
+
+
+class StableDiffusionXL(UNetFamily):
+    name = "sdxl"
+    pipeline = StableDiffusionXLPipeline
+    components = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
+    optional = ("text_encoder", "tokenizer")
+
+    def assemble(self, parts: dict[str, Any], options: dict[str, bool]) -> Any:
+        self.check(parts)
+        zeros = options.get("force_zeros_for_empty_prompt", True)
+        named = {name: parts.get(name) for name in self.components}
+        return self.pipeline(**named, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
+
+    def clip_layers(self, model: Model) -> int:
+        encoders = (model.pipe.text_encoder, model.pipe.text_encoder_2)
+        return min(int(encoder.config.num_hidden_layers) for encoder in encoders if encoder is not None)
+
+    def encode(
+        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
+    ) -> tuple[Condition, ...]:
+        twice = self.runs_twice(model, guidance)
+        told, without, pooled, pooled_without = model.pipe.encode_prompt(
+            prompt=prompt,
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=twice,
+            negative_prompt=negative,
+            clip_skip=clip_skip or None,
+        )
+        extra = self.guidance_condition(model, guidance)
+        ids = {"ids": self._size_ids(model, size, GOOD).to(told)}
+        positive = Condition({"text": told, "pooled": pooled, **ids, **extra})
+        if not twice:
+            return (positive,)
+        bad_ids = {"ids": self._size_ids(model, size, BAD).to(told)}
+        return Condition({"text": without, "pooled": pooled_without, **bad_ids, **extra}, positive=False), positive
+
+    def added(self, batch: Batch) -> dict[str, Any]:
+        return {"text_embeds": batch.told["pooled"], "time_ids": batch.told["ids"]}
+
+    def start(self, model: Model, start: Start) -> Any:
+        if is_refiner(model) and start.image is None and start.latents is None:
+            message = "A refiner only works on a picture: use image-to-image, or another model."
+            raise RenderFailed(code="unsupported_operation", message=message)
+        return super().start(model, start)
+
+    def _size_ids(self, model: Model, size: tuple[int, int], score: float) -> torch.Tensor:
+        """Original size, crop corner and target size, as height and width; the refiner takes a score for the last."""
+        width_px, height_px = size
+        last = [score] if is_refiner(model) else [height_px, width_px]
+        return torch.tensor([[height_px, width_px, 0, 0, *last]])
+
+
+def is_refiner(model: Model) -> bool:
+    return model.pipe.text_encoder is None
