@@ -18,7 +18,7 @@ Colours: TypeAlias = NDArray[np.uint8]
 FILTER_MAX_PX = 512 * 512
 FILTER_EPSILON = 1e-5
 # What a doubtful pixel's guess counts beside a certain one's.
-DOUBT_WEIGHT = 0.02
+DOUBT_WEIGHT = 0.001
 # Radii of the two passes of blur fusion, as its authors give them (Forte, "Approximate fast foreground colour
 # estimation", ICIP 2021): far for large unknown areas, near for detail.
 FUSION_RADII_PX = (90, 6)
@@ -114,7 +114,10 @@ def _coefficients(
     together = mean(guide * guess[..., None]) - guide_mean * guess_mean[..., None]
     slope = np.linalg.solve(spread, together[..., None])[..., 0].astype(np.float32)
     offset = guess_mean - (slope * guide_mean).sum(axis=2)
-    return cv2.blur(slope, window), cv2.blur(offset, window)
+    # A window that sees one side only knows nothing of the border: it must not pull the others to 0 or 1.
+    telling = guess_mean * (1 - guess_mean) + 1e-4
+    share = cv2.blur(telling, window)
+    return cv2.blur(slope * telling[..., None], window) / share[..., None], cv2.blur(offset * telling, window) / share
 
 
 def _eroded(area: NDArray[np.bool_], erode_px: int) -> NDArray[np.bool_]:
