@@ -40,3 +40,9 @@ class ImageInvalid(DomainError):
     """This is not a usable picture: {reason}."""
 
     code = "image_invalid"
+
+
+class WebhookNotFound(DomainError):
+    """There is no webhook delivery {delivery_id}."""
+
+    code = "webhook_not_found"

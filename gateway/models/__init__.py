@@ -2,5 +2,20 @@
 
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.leadership import Leadership
+from gateway.models.webhooks import (
+    DeliveryState,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookReceiver,
+    WebhookSecret,
+)
 
-__all__ = ["IdempotencyRecord", "Leadership"]
+__all__ = [
+    "DeliveryState",
+    "IdempotencyRecord",
+    "Leadership",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookReceiver",
+    "WebhookSecret",
+]
