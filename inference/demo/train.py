@@ -2,12 +2,13 @@
 
 python -m inference.demo.train --work FOLDER [--stage text|vae|unet] [--budget-s N]. Stages keep their state in the
 work folder and count their budget in CPU seconds, so a run may be paused, stopped and started again at will.
-`--export FOLDER` writes the pipeline as it stands instead of training.
+`python -m inference.demo.release` turns the work folder into a shipped model.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import time
@@ -35,6 +36,7 @@ CHECKPOINT_EVERY_S: Final = 240.0
 EMPTY_CAPTION_SHARE: Final = 0.1
 EARLY_LAYER_SHARE: Final = 0.05  # captions read one layer early, so that clip_skip stays harmless
 CROP_PX: Final = 64
+FOLLOWER_LEAD_STEPS: Final = 8
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Stage:
     folder: Path
     budget_s: float
     average: nn.Module | None = None
+    rank: int = 0
     steps: int = 0
     used_s: float = 0.0
     loss: float = 0.0
@@ -59,7 +62,7 @@ class Stage:
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.name}.pt"
+        return self.folder / (f"{self.name}-{self.rank}.pt" if self.rank else f"{self.name}.pt")
 
     def load(self) -> None:
         state: dict[str, Any] = torch.load(self.path, weights_only=True)
@@ -103,14 +106,15 @@ class Stage:
         torch._foreach_lerp_(own, new, 1 - keep)
 
 
-def stage_run(stage: Stage, losses: Callable[[], Tensor]) -> None:
+def stage_run(stage: Stage, losses: Callable[[], Tensor], pace: Callable[[], None] = lambda: None) -> None:
     """Steps until the stage's CPU budget is used, saving now and then and at the end."""
     before_s, saved_s = time.process_time() - stage.used_s, stage.used_s
     while stage.used_s < stage.budget_s:
+        pace()
         stage.step(losses())
         stage.used_s = time.process_time() - before_s
         if stage.steps % 50 == 0:
-            told = f"{stage.name} step {stage.steps} loss {stage.loss:.4f} rate {stage.rate():.1e}"
+            told = f"{stage.path.stem} step {stage.steps} loss {stage.loss:.4f} rate {stage.rate():.1e}"
             print(f"{time.strftime('%H:%M:%S')} {told} cpu {stage.used_s:.0f} s", flush=True)
         if stage.used_s - saved_s > CHECKPOINT_EVERY_S:
             stage.save()
@@ -266,17 +270,43 @@ def unet_loss(network: Callable[..., Any], signal: Tensor, latents: Tensor, stat
 
 
 def unet_train(folder: Path, budget_s: float) -> None:
+    """Two processes of one thread each step the same weights in shared memory, without locks.
+
+    On a busy machine that uses every idle moment of both cores; threads of one process wait for each other. A lost
+    or late update does no more harm than the noise of a batch (arXiv 1106.5730).
+    """
     torch.manual_seed(SEED)
-    tokenizer = parts.build_tokenizer()
     unet = parts.build_unet().to(memory_format=torch.channels_last)
+    unet.share_memory()
     average = parts.build_unet().requires_grad_(False)
     average.load_state_dict(unet.state_dict())
-    stage = Stage("unet", unet, folder, budget_s, average)
-    torch.manual_seed(SEED + stage.steps)
-    captioner = Captioner(tokenizer, text_encoder_load(folder, tokenizer), random.Random(SEED + stage.steps))
-    network = torch.compile(unet, dynamic=False)
+    follower = Stage("unet", unet, folder, budget_s / 2, rank=1)
+    leader = Stage("unet", unet, folder, budget_s / 2, average)  # loads last: its weights count
+    done = torch.tensor([leader.steps, follower.steps]).share_memory_()
+    process = multiprocessing.get_context("fork").Process(target=unet_work, args=(follower, done), daemon=True)
+    process.start()
+    unet_work(leader, done)
+    process.join()
+
+
+def unet_work(stage: Stage, done: Tensor) -> None:
+    """One process's part. The follower waits when the leader does not move, so pausing the leader pauses both."""
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED + 2 * stage.steps + stage.rank)
+    tokenizer = parts.build_tokenizer()
+    rng = random.Random(SEED + 2 * stage.steps + stage.rank)
+    captioner = Captioner(tokenizer, text_encoder_load(stage.folder, tokenizer), rng)
+    network = torch.compile(stage.network, dynamic=False)
     signal = parts.build_scheduler().alphas_cumprod
-    stage_run(stage, lambda: unet_loss(network, signal, *captioner.batch(BATCHES["unet"])))
+    ahead = int(done[1] - done[0]) + FOLLOWER_LEAD_STEPS
+
+    def pace() -> None:
+        done[stage.rank] = stage.steps
+        while stage.rank and int(done[1] - done[0]) > ahead:
+            time.sleep(0.2)
+
+    stage_run(stage, lambda: unet_loss(network, signal, *captioner.batch(BATCHES["unet"])), pace)
+    done[stage.rank] = torch.iinfo(done.dtype).max // 2  # a finished leader holds nobody up
 
 
 def pipeline_load(folder: Path, *, averaged: bool = True) -> StableDiffusionPipeline:
@@ -297,11 +327,12 @@ def main() -> None:
     options.add_argument("--work", type=Path, required=True, help="folder for checkpoints, outside the repository")
     options.add_argument("--stage", choices=STAGES, help="one stage only; default: all in turn")
     options.add_argument("--budget-s", type=float, help="CPU seconds of that stage, those already used included")
-    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
-    (chosen.work / f"{chosen.stage or 'all'}.pid").write_text(f"{os.getpid()}\n")
+    (chosen.work / "pid").write_text(f"{os.getpid()}\n")
     torch.set_num_threads(chosen.threads)
+    torch.set_flush_denormal(True)
     for name in [chosen.stage] if chosen.stage else STAGES:
         STAGES[name](chosen.work, chosen.budget_s or BUDGETS_S[name])
 
