@@ -54,7 +54,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "gateway.apps.StaticFiles",
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
