@@ -1,0 +1,156 @@
+"""Many processes with many threads that all admit calls for one account at the same moment.
+
+Run as a program it is one of those processes: it waits for the start line on its standard input, makes its tries and
+prints what came of each. A fault makes it a negative control: it breaks one guard on purpose.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def rush(
+    key: str,
+    *,
+    processes: int = 4,
+    threads: int = 8,
+    tries: int = 320,
+    idempotency_key: str | None = None,
+    fault: str = "",
+    env: Mapping[str, str] | None = None,
+) -> collections.Counter[str]:
+    """How many tries ended how: "accepted", or the code of the refusal. `tries` is per process."""
+    task = {"key": key, "threads": threads, "tries": tries, "idempotency_key": idempotency_key, "fault": fault}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.crowd"],
+            cwd=PROJECT,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_POOL_MAX": str(threads), **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    for child in children:
+        assert child.stdin and child.stdout
+        child.stdin.write(json.dumps(task) + "\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    outcomes: collections.Counter[str] = collections.Counter()
+    for child in children:
+        out, _ = child.communicate(timeout=100)
+        outcomes.update(json.loads(out.splitlines()[-1]))
+    return outcomes
+
+
+def _held_take_unguarded(*, account_id: int, amount_microusd: int) -> bool:
+    """Check, then act: the classic mistake."""
+    from django.db.models import F
+
+    from billing.models import Wallet
+
+    if Wallet.objects.get(pk=account_id).available_microusd < amount_microusd:
+        return False
+    Wallet.objects.filter(pk=account_id).update(held_microusd=F("held_microusd") + amount_microusd)
+    return True
+
+
+def _free_day_take_unguarded(account_id: int, limit: int, now: Any) -> bool:
+    from django.db.models import F
+
+    from billing.entitlements import day_of
+    from billing.models import UsageDay
+
+    row, _ = UsageDay.objects.get_or_create(account_id=account_id, day=day_of(now))
+    if row.calls >= limit:
+        return False
+    UsageDay.objects.filter(pk=row.pk).update(calls=F("calls") + 1)
+    return True
+
+
+def _break(fault: str) -> None:
+    from django.db import connection
+
+    from billing import holds, ledger
+
+    if fault == "funds":
+        ledger.held_take = _held_take_unguarded
+        with connection.cursor() as cursor:  # The constraint would save even the broken variant.
+            cursor.execute("ALTER TABLE billing_wallet DROP CONSTRAINT IF EXISTS wallet_never_overspent")
+    elif fault == "free_day":
+        holds._free_day_take = _free_day_take_unguarded
+
+
+def _attempt(task: dict[str, Any]) -> str:
+    from accounts.errors import DomainError
+    from tests.support import orders
+
+    try:
+        placement = orders.generation_place(
+            caller=orders.caller_of(_Key(task["key"])),
+            order=orders.order(),
+            idempotency_key=task["idempotency_key"],
+            now=orders.timezone.now(),
+        )
+    except DomainError as refusal:
+        return refusal.code
+    return "accepted" if placement.created else f"replayed {placement.generation.pk}"
+
+
+class _Key:
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def main() -> None:
+    import django
+
+    task = json.loads(sys.stdin.readline())
+    django.setup()
+    from django.db import connection
+
+    _break(task["fault"])
+    connection.close()
+    outcomes: collections.Counter[str] = collections.Counter()
+    left = iter(range(task["tries"]))
+    lock, start = threading.Lock(), threading.Event()
+
+    def work() -> None:
+        start.wait()
+        while True:
+            with lock:
+                if next(left, None) is None:
+                    break
+            outcome = _attempt(task)
+            with lock:
+                outcomes[outcome] += 1
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(task["threads"])]
+    for worker in workers:
+        worker.start()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start.set()
+    for worker in workers:
+        worker.join()
+    print(json.dumps(outcomes))
+
+
+if __name__ == "__main__":
+    main()
