@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 OUTCOME_QUEUE = "outcomes"
 DEFAULT_QUEUE = "default"
@@ -18,6 +19,8 @@ OUTCOME_TASK = "gateway.tasks.outcome"
 HEARTBEAT_TASK = "gateway.tasks.heartbeat"
 RENDER_TASK = "inference.tasks.render"
 CONTROL_TASK = "inference.tasks.control"
+
+TRANSPORT_ALIASES["filesystem"] = "inference.file_transport:Transport"
 
 
 def render_queue(worker: str) -> str:
