@@ -56,6 +56,9 @@ ERRORS: dict[type[DomainError], Answer] = {
     # 400, 404, 405, 409, 413: the request
     inference.InvalidRequest: Answer(400, ("faults",)),
     inference.OperationNotSupported: Answer(400, ("model_id", "operation", "supported")),
+    gateway.AddressRefused: Answer(400, ("reason",)),
+    gateway.FetchFailed: Answer(400, ("reason",)),
+    gateway.ImageInvalid: Answer(400, ("reason",)),
     refusals.BodyMalformed: Answer(400),
     refusals.HostNotAllowed: Answer(400),
     inference.ModelNotFound: Answer(404, ("model_id",)),
@@ -91,7 +94,7 @@ def answer_to(problem: DomainError) -> Answer:
 
 
 def error_body(problem: DomainError, *, request_id: str) -> dict[str, Any]:
-    """What every error looks like, whatever its status. Both spellings of the message: clients read one or the other."""
+    """What every error looks like, whatever its status; the message in both spellings, for clients read but one."""
     answer = answer_to(problem)
     if answer.status == 500:
         problem = refusals.InternalError()

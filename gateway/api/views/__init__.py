@@ -1,0 +1,1 @@
+"""The handlers of the path table: each authenticates, reads, calls one service and replies."""
