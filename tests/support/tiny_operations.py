@@ -29,7 +29,7 @@ from transformers import (
     YolosForObjectDetection,
 )
 
-from tests.support.tiny_models import clip_tokenizer, rrdbnet_state
+from tests.support.tiny_models import clip_tokenizer, rrdbnet_state, safety_checker
 
 State = dict[str, torch.Tensor]
 
@@ -334,3 +334,18 @@ def detector_folder(folder: Path, *, finds: bool = True, labels: tuple[str, ...]
     last.bias.data[len(labels) - 1 if finds else len(labels)] = 50.0
     processor = {"image_processor_type": "YolosImageProcessor", "size": {"shortest_edge": 64, "longest_edge": 96}}
     return _folder(model, folder, processor | _IMAGENET)
+
+
+def save_everything(folder: Path) -> None:
+    """Every operation's model, under the names that the engine looks for, in one model folder."""
+    preprocessors = folder / "preprocessors"
+    preprocessors.mkdir(parents=True, exist_ok=True)
+    depth_folder(preprocessors / "depth")
+    segmentation_folder(preprocessors / "segmentation", ("wall", "building", "sky", "tree"))
+    pose_folder(preprocessors / "openpose")
+    save_state(hed_state(), preprocessors / "ControlNetHED.pth")
+    save_state(rrdbnet_state(), folder / "upscaler.safetensors")
+    save_state(saliency_state(), folder / "u2netp.pth")
+    checker, processor = safety_checker(flags=True)
+    checker.save_pretrained(folder / "safety")
+    processor.save_pretrained(folder / "safety")

@@ -1,0 +1,299 @@
+"""Draws one contact sheet per operation with the installed models, through the engine that render workers use.
+
+What is not installed appears on its sheet as the error that a caller would get, so a sheet never pretends. It needs
+neither the database nor the web process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from inference.engine import Engine, EngineSettings, RenderFailed, control
+from inference.engine.spec import (
+    BackgroundSpec,
+    ControlRef,
+    Family,
+    ModelRef,
+    Operation,
+    OutpaintSpec,
+    RenderSpec,
+    SafetySpec,
+    UpscaleSpec,
+)
+from tools.contact_sheet import Cell, contact_sheet
+from tools.environment import ROOT
+
+PROMPTS = (
+    "a red circle on a blue background",
+    "a yellow star on a black background",
+    "a green triangle at the bottom on a white background",
+    "a big purple heart on an orange background",
+)
+SCHEDULERS = (
+    *("DDIM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep"),
+    *("UniPCMultistep", "PNDM", "HeunDiscrete", "LCM"),
+)
+KINDS = (
+    *("canny", "scribble", "lineart", "mlsd", "shuffle", "blur", "gray", "low_quality"),
+    *("depth", "normal", "hed", "segmentation", "openpose"),
+)
+TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One cell to be made: what to render, and the pictures that it names."""
+
+    caption: str
+    spec: RenderSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where the models are: names inside MODEL_DIR, absolute paths, or `embedded:demo`."""
+
+    model: ModelRef
+    upscaler: str
+    background: str
+    controlnet: str
+    side_px: int
+    steps: int
+
+
+class Gallery:
+    def __init__(self, engine: Engine, sources: Sources, folder: Path) -> None:
+        self.engine, self.sources, self.folder = engine, sources, folder
+        scene, mask = _scene(sources.side_px)
+        self.inputs: Mapping[str, Image.Image] = {"scene": scene, "mask": mask}
+        self.base = RenderSpec(
+            token="",  # each order gets its own
+            account="gallery",
+            operation=Operation.TEXT_TO_IMAGE,
+            model=sources.model,
+            prompt=PROMPTS[0],
+            width_px=sources.side_px,
+            height_px=sources.side_px,
+            num_inference_steps=sources.steps,
+            seed=1,
+        )
+
+    def draw(self) -> list[Path]:
+        sheets = {
+            "text2img": self._text2img(),
+            "schedulers": self._schedulers(),
+            "img2img": self._img2img(),
+            "inpaint": self._inpaint(),
+            "outpaint": self._outpaint(),
+            "controlnet": self._controlnet(),
+            "upscale": self._upscale(),
+            "remove_background": self._remove_background(),
+            "create_mask": self._create_mask(),
+            "safety": self._safety(),
+        }
+        return [self._sheet(name, orders) for name, orders in sheets.items()]
+
+    def _sheet(self, name: str, orders: list[Order]) -> Path:
+        """All orders of a sheet are under way at once, as they would be in a worker."""
+        jobs = []
+        for number, order in enumerate(orders):
+            spec = dataclasses.replace(order.spec, token=f"{name}-{number}")
+            jobs.append(self.engine.submit(spec, inputs=self.inputs))
+        cells = [Cell(caption="input", image=self.inputs["scene"])] if _takes_pictures(orders) else []
+        for order, job in zip(orders, jobs, strict=True):
+            try:
+                output = job.result(timeout=TIMEOUT_S)
+            except RenderFailed as failure:
+                cells.append(Cell(caption=order.caption, text=f"{failure.code}: {failure.message}"))
+                continue
+            for made in output.images:
+                size = f"{made.image.width} x {made.image.height} px, {output.run_ms} ms"
+                cells.append(Cell(caption=order.caption, image=made.image, text="flagged" if made.flagged else size))
+        cells += self._hints(orders)
+        path = self.folder / f"{name}.png"
+        contact_sheet(name, cells).save(path)
+        return path
+
+    def _hints(self, orders: list[Order]) -> list[Cell]:
+        """What the ControlNets of these orders were shown. Asked for when the engine has nothing else to do."""
+        cells, side_px = [], self.sources.side_px
+        for kind in dict.fromkeys(asked.kind for order in orders for asked in order.spec.controls):
+            try:
+                hint = control.hint(kind, self.inputs["scene"], side_px, side_px, self.engine.settings.model_dir)
+                cells.append(Cell(caption=f"hint: {kind}", image=hint))
+            except RenderFailed as failure:
+                cells.append(Cell(caption=f"hint: {kind}", text=f"{failure.code}: {failure.message}"))
+        return cells
+
+    def _order(self, caption: str, **changes: object) -> Order:
+        return Order(caption=caption, spec=dataclasses.replace(self.base, **changes))  # type: ignore[arg-type]
+
+    def _text2img(self) -> list[Order]:
+        return [self._order(prompt, prompt=prompt, samples=2) for prompt in PROMPTS]
+
+    def _schedulers(self) -> list[Order]:
+        return [self._order(name, scheduler=f"{name}Scheduler") for name in SCHEDULERS]
+
+    def _img2img(self) -> list[Order]:
+        return [
+            self._order(
+                f"strength {strength}",
+                operation=Operation.IMAGE_TO_IMAGE,
+                init_images=("scene",),
+                prompt=PROMPTS[1],
+                strength=strength,
+            )
+            for strength in (0.2, 0.4, 0.6, 0.8, 1.0)
+        ]
+
+    def _inpaint(self) -> list[Order]:
+        return [
+            self._order(
+                f"seed {seed}, the mask is the sun",
+                operation=Operation.INPAINT,
+                init_images=("scene",),
+                mask_image="mask",
+                prompt=PROMPTS[1],
+                strength=1.0,
+                seed=seed,
+            )
+            for seed in (1, 2, 3)
+        ]
+
+    def _outpaint(self) -> list[Order]:
+        side = self.sources.side_px
+        sizes = ((2 * side, side), (side, 2 * side), (2 * side, 2 * side))
+        return [
+            self._order(
+                f"to {width} x {height} px",
+                operation=Operation.OUTPAINT,
+                init_images=("scene",),
+                width_px=width,
+                height_px=height,
+                outpaint=OutpaintSpec(overlap_px=side // 16),
+            )
+            for width, height in sizes
+        ]
+
+    def _controlnet(self) -> list[Order]:
+        orders = []
+        for kind in KINDS:
+            asked = ControlRef(kind=kind, source=self.sources.controlnet)
+            orders.append(self._order(kind, controls=(asked,), init_images=("scene",)))
+        return orders
+
+    def _upscale(self) -> list[Order]:
+        model = ModelRef(model_id="upscaler", family=Family.UPSCALER, source=self.sources.upscaler)
+        shared = {"operation": Operation.UPSCALE, "model": model, "init_images": ("scene",)}
+        return [self._order(f"x{factor}", upscale=UpscaleSpec(factor=factor), **shared) for factor in (2, 3, 4)]
+
+    def _remove_background(self) -> list[Order]:
+        model = ModelRef(model_id="background", family=Family.BACKGROUND, source=self.sources.background)
+        options = {
+            "plain": BackgroundSpec(),
+            "only_mask": BackgroundSpec(only_mask=True),
+            "inverse_mask": BackgroundSpec(inverse_mask=True),
+            "post_process_mask": BackgroundSpec(post_process_mask=True),
+            "alpha_matting": BackgroundSpec(alpha_matting=True),
+        }
+        shared = {"operation": Operation.REMOVE_BACKGROUND, "model": model, "init_images": ("scene",)}
+        return [self._order(name, background=spec, **shared) for name, spec in options.items()]
+
+    def _create_mask(self) -> list[Order]:
+        model = ModelRef(model_id="background", family=Family.BACKGROUND, source=self.sources.background)
+        shared = {"operation": Operation.CREATE_MASK, "model": model, "init_images": ("scene",)}
+        words = {"the main subject": "", "the house": "house", "the sun": "sun"}
+        return [self._order(name, mask_subject=subject, **shared) for name, subject in words.items()]
+
+    def _safety(self) -> list[Order]:
+        actions = ("sensitive_content_text", "blur", "pixelate", "black")
+        return [self._order(action, safety=SafetySpec(enabled=True, action=action)) for action in actions]
+
+
+def _takes_pictures(orders: list[Order]) -> bool:
+    return any(order.spec.init_images for order in orders)
+
+
+def _scene(side_px: int) -> tuple[Image.Image, Image.Image]:
+    """A house under a sun, and the mask of the sun."""
+    large = side_px * 4
+    scene, mask = Image.new("RGB", (large, large), "#78b4e6"), Image.new("L", (large, large), 0)
+    draw, unit = ImageDraw.Draw(scene), large / 16
+    draw.rectangle((0, 11 * unit, large, large), fill="#4f9a4b")
+    draw.rectangle((4 * unit, 7 * unit, 12 * unit, 13 * unit), fill="#e8d9b5", outline="#3a2f2a", width=large // 128)
+    draw.polygon(((3 * unit, 7 * unit), (8 * unit, 3 * unit), (13 * unit, 7 * unit)), fill="#b5432f")
+    draw.rectangle((7 * unit, 9 * unit, 9 * unit, 13 * unit), fill="#5b3b24")
+    sun = (12 * unit, 1 * unit, 15 * unit, 4 * unit)
+    draw.ellipse(sun, fill="#f6cf3c")
+    ImageDraw.Draw(mask).ellipse(sun, fill=255)
+    size = (side_px, side_px)
+    return scene.resize(size, Image.Resampling.LANCZOS), mask.resize(size, Image.Resampling.LANCZOS)
+
+
+@contextlib.contextmanager
+def _random_models(sources: Sources, settings: EngineSettings) -> Iterator[tuple[Sources, EngineSettings]]:
+    """Networks with random weights for what is not installed: their pictures mean nothing, their paths are real."""
+    from tests.support import tiny_models, tiny_operations
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tiny_operations.save_everything(folder)
+        pipe = tiny_models.sd15()
+        pipe.save_pretrained(folder / "sd15")
+        tiny_models.controlnet(pipe.unet).save_pretrained(folder / "controlnet")
+        tiny = dataclasses.replace(
+            sources,
+            model=ModelRef(model_id="tiny", family=Family.SD15, source="sd15"),
+            upscaler="upscaler.safetensors",
+            background="u2netp.pth",
+            controlnet="controlnet",
+        )
+        yield tiny, dataclasses.replace(settings, model_dir=folder, safety_dir=Path("safety"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / ".run" / "gallery", help="folder of the sheets")
+    parser.add_argument("--model", default="embedded:demo", help="base model (default: the demo model)")
+    parser.add_argument("--family", type=Family, default=Family.SD15, choices=list(Family), help="its family")
+    parser.add_argument("--side", type=int, default=128, help="side of the pictures in pixels")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--upscaler", default="upscaler", help="weight file for upscaling, in MODEL_DIR")
+    parser.add_argument("--background", default="background", help="model for backgrounds and masks, in MODEL_DIR")
+    parser.add_argument("--controlnet", default="controlnet", help="a ControlNet of the base model's family")
+    parser.add_argument("--random", action="store_true", help="tiny random networks instead of installed models")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sources = Sources(
+        model=ModelRef(model_id="gallery", family=arguments.family, source=arguments.model),
+        upscaler=arguments.upscaler,
+        background=arguments.background,
+        controlnet=arguments.controlnet,
+        side_px=arguments.side,
+        steps=arguments.steps,
+    )
+    settings = EngineSettings.from_environ()
+    with contextlib.ExitStack() as stack:
+        if arguments.random:
+            sources, settings = stack.enter_context(_random_models(sources, settings))
+        engine = Engine(settings)
+        stack.callback(engine.close)
+        for path in Gallery(engine, sources, arguments.out).draw():
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
