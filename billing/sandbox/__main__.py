@@ -1,4 +1,6 @@
-"""Runs the stand-in Stripe on its own: `python -m billing.sandbox --port 8046 --state FILE --webhook-url URL --secret whsec_...`."""
+"""Runs the stand-in Stripe on its own:
+`python -m billing.sandbox --port 8046 --state FILE --webhook-url URL --secret whsec_...`.
+"""
 
 import argparse
 import signal

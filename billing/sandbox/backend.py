@@ -112,7 +112,9 @@ class Backend:
         except Dropped:
             raise
         except Exception as error:  # noqa: BLE001 - a bug of the sandbox must show as a fault, not as a silent hang
-            self._fault(f"{incoming.method} {incoming.path}: the sandbox failed with {error!r} {traceback.format_exc()[-600:]}")
+            self._fault(
+                f"{incoming.method} {incoming.path}: the sandbox failed with {error!r} {traceback.format_exc()[-600:]}"
+            )
             saved = Saved(500, server_error().body)
             headers["Stripe-Should-Retry"] = "false"
         record.status = saved.status

@@ -1,6 +1,6 @@
 """The fields of each object that the stand-in never fills, as Stripe writes them when empty.
 
-The contract inside the SDK says which may be null; contract.py checks every object, so a name that rots here is noticed.
+The contract inside the SDK says which may be null; contract.py checks every object, so a name that rots is noticed.
 """
 
 import copy
@@ -87,7 +87,10 @@ BLANKS: dict[str, Fields] = {
         "enhanced_eligibility_types": [],
         "evidence": {"enhanced_evidence": {}, "uncategorized_text": None},
         "metadata": {},
-        "payment_method_details": {"card": {"brand": "visa", "case_type": "chargeback"}, "type": "card"},
+        "payment_method_details": {
+            "card": {"brand": "visa", "case_type": "chargeback", "network": "visa"},
+            "type": "card",
+        },
         "reason": "fraudulent",
     },
     "invoice": {

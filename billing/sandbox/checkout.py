@@ -176,7 +176,7 @@ def session_create(call: Call) -> Obj:
 def _told(params: Params, mode: str) -> dict[str, Any]:
     """Fields that only repeat the request."""
     creation = params.group("invoice_creation").get("enabled", False)
-    data = {
+    data: Obj = {
         "account_tax_ids": None,
         "custom_fields": None,
         "description": None,
@@ -233,8 +233,8 @@ def session_list(call: Call) -> Obj:
 
 def require_open(world: World, session: Obj) -> None:
     if session["status"] != "open":
-        message = f'Only Checkout Sessions with a status in ["open"] can be used. Checkout Session {session["id"]} has a status of `{session["status"]}`.'
-        raise Refusal(message)
+        only = 'Only Checkout Sessions with a status in ["open"] can be used.'
+        raise Refusal(f"{only} Checkout Session {session['id']} has a status of `{session['status']}`.")
 
 
 def expire(world: World, session: Obj) -> Obj:

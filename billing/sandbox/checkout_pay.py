@@ -46,11 +46,12 @@ def _ensure_customer(world: World, session: Obj, *, needed: bool) -> str | None:
     """The session's customer; one is made for a guest where the mode needs it."""
     if session["customer"] is None and (needed or session["customer_creation"] == "always"):
         email = session["customer_email"] or "guest@example.com"
-        fields = {"email": email, "invoice_prefix": world.new_id("prefix")[-8:].upper(), "metadata": {}}
+        fields: Obj = {"email": email, "invoice_prefix": world.new_id("prefix")[-8:].upper(), "metadata": {}}
         customer = world.new("customer", id=world.new_id("cus"), created=world.now(), **fields)
         world.emit("customer.created", customer)
         session["customer"] = customer["id"]
-    return session["customer"]
+    owner: str | None = session["customer"]
+    return owner
 
 
 def _intent(world: World, session: Obj, customer: str | None) -> Obj:

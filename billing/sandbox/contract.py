@@ -17,7 +17,8 @@ from typing import Any
 from billing.sandbox.contract_source import Derived, Fields, Shape, derive, sdk_root, sdk_version
 
 CACHE_FORMAT = 1  # raise it when the derivation changes, so that an older cache file is not read
-CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".run" / "stripe-contract"
+RUN_FOLDER = Path(os.environ.get("RUN_DIR") or Path(__file__).resolve().parents[2] / ".run")
+CACHE_FOLDER = RUN_FOLDER / "stripe-contract"
 PAGE_FIELDS = {"object", "data", "has_more", "url", "next_page", "next_page_url", "previous_page_url", "total_count"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
@@ -186,7 +187,7 @@ class Contract:
             yield from self._fields(path, self.responses[key], value, wire=wire)
 
     def _is_named(self, value: Mapping[str, Any]) -> bool:
-        """Whether it is an object in its own right; an event's data has a field `object` too, but that one is a group."""
+        """Whether it is an object in its own right; the field `object` of an event's data names none, it is one."""
         name = value.get("object")
         return (isinstance(name, str) and name in self.objects) or value.get("deleted") is True
 

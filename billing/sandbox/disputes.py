@@ -1,6 +1,7 @@
 """Disputes: opened by a test card or a test, answered with evidence, and closed one way or the other.
 
-Evidence texts `winning_evidence` and `losing_evidence` decide at once, as in Stripe's test mode (docs.stripe.com/testing).
+Evidence texts `winning_evidence` and `losing_evidence` decide at once, as in Stripe's test mode
+(docs.stripe.com/testing).
 """
 
 from billing.sandbox import balance

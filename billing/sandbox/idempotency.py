@@ -1,8 +1,8 @@
 """Stripe's idempotency keys of API v1 (docs.stripe.com/api/idempotent_requests).
 
-The first result of a key is replayed, a 500 included; the same key with other parameters, or on another endpoint, is an
-error; a second request while the first one runs is a conflict; keys are forgotten after a day. Refusals that come before
-anything was done are not remembered.
+The first result of a key is replayed, a 500 included; the same key with other parameters, or on another endpoint, is
+an error; a second request while the first one runs is a conflict; keys are forgotten after a day. Refusals that come
+before anything was done are not remembered.
 """
 
 import hashlib

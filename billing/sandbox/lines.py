@@ -11,7 +11,7 @@ def amount_cents(price: Obj, quantity: int) -> int:
     """Quantity times unit price, rounded half up to a cent."""
     whole, _, fraction = str(price["unit_amount_decimal"]).partition(".")
     unit = int(whole) * SCALE + int(fraction.ljust(DECIMALS, "0") or 0)
-    return (unit * quantity + SCALE // 2) // SCALE
+    return int((unit * quantity + SCALE // 2) // SCALE)
 
 
 def part_cents(amount: int, seconds: int, of_seconds: int) -> int:

@@ -1,6 +1,6 @@
 """Pages of objects: filters, cursors and limits, newest first (docs.stripe.com/api/pagination)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from billing.sandbox.params import Params
@@ -10,7 +10,7 @@ from billing.sandbox.world import Obj
 
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 100
-COMPARISONS = {
+COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "gt": lambda value, bound: value > bound,
     "gte": lambda value, bound: value >= bound,
     "lt": lambda value, bound: value < bound,
@@ -21,7 +21,7 @@ COMPARISONS = {
 def _in_range(value: int, wanted: Any) -> bool:
     """Whether an instant is the wanted one, or lies in the wanted range of gt, gte, lt, lte."""
     if not isinstance(wanted, Params):
-        return value == wanted
+        return bool(value == wanted)
     bounds = wanted.values()
     return all(COMPARISONS[name](value, bound) for name, bound in bounds.items())
 

@@ -1,4 +1,6 @@
-"""Stripe's rules for metadata: keys merge, an empty value removes one, an empty string removes all (docs.stripe.com/api/metadata)."""
+"""Stripe's rules for metadata (docs.stripe.com/api/metadata): keys merge, an empty value removes one, an empty string
+removes all.
+"""
 
 from typing import Any
 

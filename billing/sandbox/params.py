@@ -4,6 +4,7 @@ A parameter that Stripe accepts but this stand-in does not model must not be ign
 pass that real Stripe fails. `Params.unread()` names those.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ def decode_form(text: str) -> dict[str, Any]:
         head, _, tail = name.partition("[")
         parts = [head, *_PART.findall(f"[{tail}")] if tail else [head]
         node = root
-        for part, following in zip(parts, parts[1:], strict=False):
+        for part, following in itertools.pairwise(parts):
             node = node.setdefault(part or str(len(node)), {})
             if not isinstance(node, dict):
                 raise ValueError(f"parameter {name} is both a value and a group (next part {following})")

@@ -1,4 +1,4 @@
-"""Payment intents: creating, confirming and cancelling them, and what each kind of payment method makes of an attempt."""
+"""Payment intents: creating, confirming and cancelling them, and what each payment method makes of an attempt."""
 
 from billing.sandbox import charges, payment_methods
 from billing.sandbox.lists import matching, page

@@ -9,7 +9,7 @@ HOUR_S = 3_600
 
 def add_intervals(anchor: int, interval: str, count: int) -> int:
     """The instant `count` intervals after the anchor. A month that lacks the anchor's day ends on its last day, and the
-    next month returns to the anchor's day, as Stripe's billing cycle anchor does (docs.stripe.com/billing/subscriptions/billing-cycle)."""
+    next month returns to the anchor's day (docs.stripe.com/billing/subscriptions/billing-cycle)."""
     if interval in ("day", "week"):
         return anchor + count * DAY_S * (7 if interval == "week" else 1)
     start = datetime.fromtimestamp(anchor, UTC)

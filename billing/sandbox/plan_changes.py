@@ -1,4 +1,4 @@
-"""Changing what a subscription sells: another price or quantity, with or without prorations, now or at the period's end."""
+"""Changing what a subscription sells: another price or quantity, with prorations or without, now or at the end."""
 
 from billing.sandbox import invoices, lines, subscriptions
 from billing.sandbox.catalogue import plan_of

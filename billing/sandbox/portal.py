@@ -209,7 +209,7 @@ def offered_prices(world: World, session: Obj) -> list[Obj]:
 
 
 def switch(world: World, session: Obj, subscription_id: str, price_id: str) -> None:
-    """Switches the plan: at once with the configured prorations, or at the period's end where the configuration says so."""
+    """Switches the plan: at once with the configured prorations, or at the period's end where so configured."""
     feature = features_of(world, session)["subscription_update"]
     _require(feature["enabled"] and price_id in {price["id"] for price in offered_prices(world, session)})
     subscription = subscription_of(world, session, subscription_id)

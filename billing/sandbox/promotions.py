@@ -71,7 +71,7 @@ def discount_cents(world: World, code: Obj, amount: int) -> int:
     if coupon["amount_off"] is not None:
         return min(amount, int(coupon["amount_off"]))
     hundredths = round(coupon["percent_off"] * 100)
-    return min(amount, (amount * hundredths + 5_000) // 10_000)
+    return int(min(amount, (amount * hundredths + 5_000) // 10_000))
 
 
 def redeem(world: World, code: Obj) -> None:

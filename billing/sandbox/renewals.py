@@ -44,7 +44,9 @@ def _usage_lines(world: World, subscription: Obj, now: int) -> list[Obj]:
 
 def _next_period(world: World, subscription: Obj, now: int) -> None:
     """Rolls every item whose period is over, announces it once, and plans the next end."""
-    before = {"items": {**subscription["items"], "data": [dict(item) for item in subscriptions.items_of(subscription)]}}
+    before: Obj = {
+        "items": {**subscription["items"], "data": [dict(item) for item in subscriptions.items_of(subscription)]}
+    }
     plan_changes.apply_schedule(world, subscription)
     for item in subscriptions.items_of(subscription):
         if item["current_period_end"] <= now:

@@ -28,8 +28,8 @@ class SandboxStripe:
     """Use it as a context manager, or call start and stop.
 
     `webhook` is a URL, or a function of body and signature header that returns a status. With `automatic` events are
-    delivered and time passes by themselves, as `make run` wants it; without, a test says when: `deliver()`, `advance()`.
-    Operations of operations.py are methods: `stripe.pay(session=...)`, `stripe.dispute_open(charge=...)`.
+    delivered and time passes by themselves, as `make run` wants it; without, a test says when: `deliver()`,
+    `advance()`. Operations of operations.py are methods: `stripe.pay(session=...)`, `stripe.dispute_open(charge=...)`.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from billing.sandbox.backend import Answer, Dropped, Incoming
 from billing.sandbox.operations import OPERATIONS
-from billing.sandbox.pages import Page, serve_page
+from billing.sandbox.pages import Page, message, serve_page
 from billing.sandbox.refusals import Refusal, unauthorized
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 1_000_000
 CONTROL = "/_sandbox/"
+# No form-action: a paid form leads on to the shop, which is another origin.
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
 class _Listener(ThreadingHTTPServer):
@@ -76,16 +78,29 @@ class _Handler(BaseHTTPRequestHandler):
             url = urlsplit(self.path)
             body = self._body()
             if url.path.startswith("/v1/") or url.path.startswith("/v2/"):
-                incoming = Incoming(self.command, unquote(url.path), url.query, self.headers, body)
+                incoming = Incoming(
+                    self.command,
+                    unquote(url.path),
+                    url.query,
+                    {name.title(): value for name, value in self.headers.items()},
+                    body,
+                )
                 self._answer(self.stripe.backend.handle(incoming))
             elif url.path.startswith(CONTROL):
                 self._answer(self._control(url.path.removeprefix(CONTROL), body))
             else:
-                self._page(serve_page(self.stripe.world, self.command, unquote(url.path), url.query, body))
+                self._page(self._served_page(unquote(url.path), url.query, body))
         except Dropped:
             self.close_connection = True
         except (ConnectionError, TimeoutError):
             self.close_connection = True
+
+    def _served_page(self, path: str, query: str, body: str) -> Page:
+        try:
+            return serve_page(self.stripe.world, self.command, path, query, body)
+        except Exception as error:  # noqa: BLE001 - a bug of the sandbox must show as a fault, not as a dead link
+            self.stripe.faults.append(f"{self.command} {path}: the page failed with {error!r}")
+            return message("The sandbox failed", "This is a fault of the payment sandbox, not of yours.", 500)
 
     def _body(self) -> str:
         length = int(self.headers.get("Content-Length") or 0)
@@ -100,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _page(self, page: Page) -> None:
         headers = {
             "Cache-Control": "no-store",
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+            "Content-Security-Policy": PAGE_POLICY,
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }

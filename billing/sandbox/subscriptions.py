@@ -145,7 +145,7 @@ def _invoice_failed(world: World, invoice: Obj) -> None:
 
 
 def give_up(world: World, subscription: Obj, invoice: Obj) -> None:
-    """After the last retry: what the account's settings say (docs.stripe.com/billing/revenue-recovery/smart-retries)."""
+    """After the last retry: what the rules say (docs.stripe.com/billing/revenue-recovery/smart-retries)."""
     choice = world.rules.after_last_retry
     if choice == "cancel":
         cancel(world, subscription, reason="payment_failed")

@@ -27,7 +27,7 @@ def _template(name: str) -> Template:
     return Template((FOLDER / f"{name}.html").read_text())
 
 
-def fill(name: str, **values: object) -> Markup:
+def fill(name: str, /, **values: object) -> Markup:
     safe = {key: value if isinstance(value, Markup) else html.escape(str(value)) for key, value in values.items()}
     return Markup(_template(name).substitute(safe))
 
