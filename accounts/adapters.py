@@ -36,10 +36,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN)
 
-    def get_client_ip(self, request: HttpRequest) -> str:
-        """The caller's address: a proxy's header is believed only where TRUSTED_PROXIES names the proxy."""
-        return str(getattr(request, "client_address", None) or request.META.get("REMOTE_ADDR") or "0.0.0.0")  # noqa: S104
-
     def render_mail(
         self, template_prefix: str, email: str | list[str], context: dict[str, Any], headers: Any = None
     ) -> EmailMessage:

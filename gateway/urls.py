@@ -17,4 +17,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("media/<path:key>", media),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("", include("gateway.dashboard.urls")),
+    path("", include("gateway.dashboard.playground_urls")),
+    path("", include("gateway.site.urls")),
 ]
+handler400 = "gateway.site.errors.bad_request"
+handler403 = "gateway.site.errors.forbidden"
+handler404 = "gateway.site.errors.not_found"
+handler500 = "gateway.site.errors.broken"

@@ -18,9 +18,13 @@ class Fault:
 NOT_FOUND = Fault(404, "There is nothing at this address", "It may have moved, or it belongs to another account.")
 FORBIDDEN = Fault(403, "You may not do this", "Your role in this account does not include it: ask an owner.")
 BAD_REQUEST = Fault(400, "The request could not be read", "Go back, check what you entered, and send it again.")
-STALE_FORM = Fault(403, "This form has gone stale", "Reload the page before it and send the form again: nothing was done.")
+STALE_FORM = Fault(
+    403, "This form has gone stale", "Reload the page before it and send the form again: nothing was done."
+)
 TOO_MANY = Fault(429, "Too many tries", "Wait a minute, then try again. Nothing was done.")
-BROKEN = Fault(500, "Something broke on our side", "It has been recorded. Try again; if it stays, send us the request id.")
+BROKEN = Fault(
+    500, "Something broke on our side", "It has been recorded. Try again; if it stays, send us the request id."
+)
 
 
 def page(request: HttpRequest, fault: Fault) -> HttpResponse:

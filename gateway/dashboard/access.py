@@ -1,0 +1,68 @@
+"""Who may open a page of an account: the person, the account they look at, and their role in it.
+
+A page is a function of an AccountRequest. Strangers get 404, roles too small 403, visitors the log-in page.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from accounts.models import Account, Membership, Role, User
+from gateway.templatetags.units import zone
+
+SESSION_ACCOUNT = "account_id"
+EVERYONE = frozenset(Role)
+MAKERS = frozenset({Role.OWNER, Role.DEVELOPER})
+PAYERS = frozenset({Role.OWNER, Role.BILLING})
+OWNERS = frozenset({Role.OWNER})
+
+
+class AccountRequest(HttpRequest):
+    """A request that came through `account_page`: `user` is logged in and a member of `account`."""
+
+    user: User
+    account: Account
+    role: Role
+
+
+Page = Callable[..., HttpResponse]
+
+
+def membership_in_use(request: HttpRequest) -> Membership | None:
+    """The membership whose account the person looks at: the one chosen last, else their first."""
+    mine = Membership.objects.filter(user_id=request.user.pk).select_related("account")
+    chosen = request.session.get(SESSION_ACCOUNT)
+    return (chosen and mine.filter(account_id=chosen).first()) or mine.order_by("created_at", "pk").first()
+
+
+def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable[[Page], Page]:
+    """Turn a view into a page of the account in use, in the account's time zone."""
+
+    def wrap(view: Page) -> Page:
+        @login_required
+        @functools.wraps(view)
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            membership = membership_in_use(request)
+            if membership is None:
+                return redirect("dashboard:get_started")
+            page = cast(AccountRequest, request)
+            page.account, page.role = membership.account, Role(membership.role)
+            page.section = section  # type: ignore[attr-defined]
+            if page.role not in roles:
+                raise PermissionDenied
+            with timezone.override(zone(page.account.time_zone)):
+                response = view(page, *args, **kwargs)
+            response.headers.setdefault("Cache-Control", "private, no-store")
+            return response
+
+        return inner
+
+    return wrap

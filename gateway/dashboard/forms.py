@@ -1,0 +1,142 @@
+"""The forms of an account's pages: text in, typed and checked values out. They write nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import zoneinfo
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from accounts.models import Account
+from billing.money import usd_parse
+from gateway.api.authentication import SCOPE_BILLING, SCOPE_GENERATE, SCOPE_READ
+from inference.models import ImageModel
+
+SCOPES = (
+    (SCOPE_GENERATE, "Make pictures"),
+    (SCOPE_READ, "Read results, lists and the catalogue"),
+    (SCOPE_BILLING, "Read usage and balance"),
+)
+EXPIRIES = (("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"))
+GRACES = (("0", "At once"), ("3600", "In 1 hour"), ("86400", "In 24 hours"), ("604800", "In 7 days"))
+LIST_MAX = 50
+
+
+def _lines(text: str) -> list[str]:
+    """The entries of a text that separates by lines, commas or spaces."""
+    return [part for part in text.replace(",", " ").split() if part]
+
+
+class KeyForm(forms.Form):
+    """A new key. Only the name is needed: everything left empty is as the account's own limits."""
+
+    name = forms.CharField(max_length=80, help_text="Where you use it, so that you know it again.")
+    expires_in_days = forms.ChoiceField(label="Expires", choices=EXPIRIES, required=False)
+    scopes = forms.MultipleChoiceField(
+        choices=SCOPES,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None chosen: everything the account may do.",
+    )
+    budget = forms.CharField(
+        label="Budget a month in US dollars", required=False, help_text="Calls beyond it are refused with 402."
+    )
+    calls_per_minute = forms.IntegerField(min_value=1, max_value=100_000, required=False)
+    queued_calls = forms.IntegerField(label="Queued calls", min_value=1, max_value=1_000, required=False)
+    model_ids = forms.CharField(
+        label="Models", required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Model ids; empty: all."
+    )
+    networks = forms.CharField(
+        label="Networks",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Addresses or networks such as 203.0.113.0/24; empty: any.",
+    )
+    environment = forms.ChoiceField(choices=(("live", "Live"), ("test", "Test")), required=False, initial="live")
+    nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
+
+    def clean_budget(self) -> int | None:
+        text = str(self.cleaned_data["budget"]).strip()
+        if not text:
+            return None
+        try:
+            amount_microusd = usd_parse(text)
+        except ValueError:
+            raise ValidationError("An amount such as 25 or 25.50.") from None
+        if amount_microusd <= 0:
+            raise ValidationError("More than zero, or empty for no budget.")
+        return amount_microusd
+
+    def clean_model_ids(self) -> tuple[str, ...]:
+        asked = _lines(self.cleaned_data["model_ids"])[:LIST_MAX]
+        known = set(ImageModel.objects.filter(model_id__in=asked).values_list("model_id", flat=True))
+        if unknown := [model_id for model_id in asked if model_id not in known]:
+            raise ValidationError(f"There is no model {', '.join(unknown)}.")
+        return tuple(asked)
+
+    def clean_networks(self) -> tuple[str, ...]:
+        asked = _lines(self.cleaned_data["networks"])[:LIST_MAX]
+        for text in asked:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValidationError(f"{text} is neither an address nor a network.") from None
+        return tuple(asked)
+
+    def values(self, *, now: datetime) -> dict[str, Any]:
+        """What accounts.services.key_create takes beside the account."""
+        data = self.cleaned_data
+        days = data["expires_in_days"]
+        return {
+            "name": data["name"],
+            "environment": data["environment"] or "live",
+            "expires_at": now + timedelta(days=int(days)) if days else None,
+            "scopes": tuple(data["scopes"]),
+            "model_ids": data["model_ids"],
+            "networks": data["networks"],
+            "calls_per_minute": data["calls_per_minute"],
+            "queued_calls": data["queued_calls"],
+            "budget_microusd": data["budget"],
+        }
+
+
+class RollForm(forms.Form):
+    grace_s = forms.ChoiceField(label="The old key stops working", choices=GRACES, initial="86400")
+    nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
+
+    def grace(self) -> timedelta:
+        return timedelta(seconds=int(self.cleaned_data["grace_s"]))
+
+
+class ProfileForm(forms.Form):
+    """The account's name, its zone and how long prompts and pictures are kept."""
+
+    name = forms.CharField(label="Account name", max_length=120)
+    time_zone = forms.ChoiceField(
+        choices=[
+            (name, name.replace("_", " "))
+            for name in sorted(zoneinfo.available_timezones())
+            if "/" in name or name == "UTC"
+        ],
+        help_text="Pages show times in this zone. Free calls reset at 00:00 UTC everywhere.",
+    )
+    retention_days = forms.IntegerField(
+        label="Keep prompts and pictures for days",
+        min_value=0,
+        max_value=3650,
+        required=False,
+        help_text="Empty follows this installation's rule; 0 keeps no prompt at all.",
+    )
+
+    @classmethod
+    def of(cls, account: Account) -> ProfileForm:
+        return cls(
+            initial={
+                "name": account.name,
+                "time_zone": account.time_zone,
+                "retention_days": account.retention_days,
+            }
+        )

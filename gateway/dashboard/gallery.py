@@ -1,0 +1,83 @@
+"""The gallery: an account's delivered pictures, newest first, as a grid with numbered pages and as a ZIP."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from gateway.dashboard.access import AccountRequest, account_page
+from gateway.dashboard.pictures import Picture, Shown
+from gateway.dashboard.requests import generations_of
+from inference.models import GenerationState
+from inference.storage import FileMissing, get_storage
+
+PER_PAGE = 24
+ZIP_MAX = 100
+
+
+@account_page(section="gallery")
+@require_safe
+def gallery(request: AccountRequest) -> HttpResponse:
+    done = generations_of(request.account).filter(state=GenerationState.SUCCEEDED)
+    models = list(done.order_by("model_id").values_list("model_id", flat=True).distinct()[:100])
+    model_id = request.GET.get("model", "")
+    if model_id in models:
+        done = done.filter(model_id=model_id)
+    paginator = Paginator(done.defer("spec", "reply"), PER_PAGE)
+    page = paginator.get_page(request.GET.get("page"))
+    page.shown = list(paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))  # type: ignore[attr-defined]
+    tiles = [(shown, picture) for shown in map(Shown, page.object_list) for picture in shown.pictures]
+    context = {"page": page, "tiles": tiles, "models": models, "model_id": model_id}
+    return render(request, "dashboard/gallery.html", context)
+
+
+@account_page(section="gallery")
+@require_safe
+def gallery_zip(request: AccountRequest) -> StreamingHttpResponse:
+    """The chosen generations' pictures (`id`, repeated), at most ZIP_MAX, one after the other through memory."""
+    ids = [int(text) for text in request.GET.getlist("id")[:ZIP_MAX] if text.isdecimal() and len(text) < 19]
+    found = generations_of(request.account).filter(pk__in=ids, state=GenerationState.SUCCEEDED)
+    pictures = [picture for generation in found for picture in Shown(generation).pictures]
+    if not pictures:
+        raise Http404
+    response = StreamingHttpResponse(_zip(pictures), content_type="application/zip")
+    response["Content-Disposition"] = 'attachment; filename="pictures.zip"'
+    return response
+
+
+class _Pipe(io.RawIOBase):
+    """Where the archive writes: what it wrote since the last look can be taken away."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        data, self._parts = b"".join(self._parts), []
+        return data
+
+
+def _zip(pictures: list[Picture]) -> Iterator[bytes]:
+    storage, pipe = get_storage(), _Pipe()
+    # Stored, not deflated: PNG is compressed already.
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        for picture in pictures:
+            try:
+                data = storage.read(picture.key)
+            except FileMissing:
+                continue
+            archive.writestr(picture.key.rpartition("/")[2], data)
+            yield pipe.taken()
+    yield pipe.taken()

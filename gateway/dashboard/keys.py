@@ -1,0 +1,153 @@
+"""API keys: the list and its archive, making one, rolling one with grace, revoking one. A key's text is in the one
+answer to the POST that made it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.cache import cache
+from django.db.models import QuerySet, Sum
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.models import ApiKey
+from accounts.selectors import keys_of
+from accounts.services import NewKey, key_create, key_revoke, key_roll
+from billing.models import UsageBucket
+from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.dashboard.forms import KeyForm, RollForm
+from gateway.site.context import base_url
+from gateway.site.samples import samples
+
+STALE_AFTER = timedelta(days=90)
+# A form is worth one key: sending it again finds its nonce used.
+_NONCE_TTL_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key in the list."""
+
+    api_key: ApiKey
+    spent_microusd: int
+    calls: int
+    now: datetime
+
+    @property
+    def state(self) -> str:
+        if self.api_key.revoked_at:
+            return "revoked"
+        expires_at = self.api_key.expires_at
+        if expires_at and expires_at <= self.now:
+            return "expired"
+        if expires_at and ApiKey.objects.filter(rolled_from=self.api_key).exists():
+            return "grace"
+        return "stale" if self._unused_since() < self.now - STALE_AFTER else "active"
+
+    @property
+    def word(self) -> str:
+        return {"grace": "In grace", "stale": "Unused"}.get(self.state, self.state.capitalize())
+
+    @property
+    def tone(self) -> str:
+        return {"active": "ok", "grace": "warn", "stale": "warn", "revoked": "bad", "expired": "bad"}[self.state]
+
+    @property
+    def budget_share(self) -> int | None:
+        budget = self.api_key.budget_microusd
+        return min(100, 100 * self.spent_microusd // budget) if budget else None
+
+    def _unused_since(self) -> datetime:
+        return self.api_key.last_used_at or self.api_key.created_at
+
+
+@account_page(section="keys")
+@require_safe
+def keys(request: AccountRequest) -> HttpResponse:
+    now = timezone.now()
+    archived = request.GET.get("archive") == "1"
+    rows = _rows(keys_of(request.account), now)
+    dead = {"revoked", "expired"}
+    context = {
+        "archived": archived,
+        "rows": [row for row in rows if (row.state in dead) == archived],
+        "archive_count": sum(row.state in dead for row in rows),
+        "may_change": request.role in MAKERS,
+    }
+    return render(request, "dashboard/keys.html", context)
+
+
+def _rows(found: QuerySet[ApiKey], now: datetime) -> list[KeyRow]:
+    mine = list(found.select_related("created_by"))
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    sums = (
+        UsageBucket.objects.filter(key_id__in=[k.pk for k in mine], bucket__gte=month)
+        .values("key_id")
+        .annotate(spent=Sum("amount_microusd"), made=Sum("calls"))
+    )
+    spent = {row["key_id"]: (row["spent"], row["made"]) for row in sums}
+    return [KeyRow(k, *spent.get(k.pk, (0, 0)), now) for k in mine]
+
+
+@account_page(section="keys", roles=MAKERS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_new(request: AccountRequest) -> HttpResponse:
+    form = KeyForm(request.POST or None, initial={"nonce": uuid.uuid4().hex, "environment": "live"})
+    if request.method == "POST" and form.is_valid():
+        if not _first_use(form.cleaned_data["nonce"]):
+            return redirect("dashboard:keys")
+        now = timezone.now()
+        made = key_create(account=request.account, now=now, created_by=request.user, **form.values(now=now))
+        return _shown_once(request, made, rolled=False)
+    return render(request, "dashboard/key_new.html", {"form": form})
+
+
+@account_page(section="keys", roles=MAKERS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_roll_page(request: AccountRequest, key_id: int) -> HttpResponse:
+    api_key = _usable(request, key_id)
+    form = RollForm(request.POST or None, initial={"nonce": uuid.uuid4().hex, "grace_s": "86400"})
+    if request.method == "POST" and form.is_valid():
+        if not _first_use(form.cleaned_data["nonce"]):
+            return redirect("dashboard:keys")
+        made = key_roll(api_key=api_key, grace=form.grace(), now=timezone.now(), by=request.user)
+        return _shown_once(request, made, rolled=True)
+    return render(request, "dashboard/key_roll.html", {"form": form, "api_key": api_key})
+
+
+@account_page(section="keys", roles=MAKERS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_revoke_page(request: AccountRequest, key_id: int) -> HttpResponse:
+    api_key = _usable(request, key_id)
+    if request.method == "POST":
+        key_revoke(api_key=api_key, now=timezone.now())
+        return redirect("dashboard:keys")
+    return render(request, "dashboard/key_revoke.html", {"api_key": api_key})
+
+
+def _usable(request: AccountRequest, key_id: int) -> ApiKey:
+    """The account's key that still works: a stranger's, a revoked one and an unknown one are the same 404."""
+    found = keys_of(request.account).filter(pk=key_id, revoked_at=None).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _first_use(nonce: str) -> bool:
+    return bool(cache.add(f"key-form:{nonce}", 1, _NONCE_TTL_S))
+
+
+def _shown_once(request: AccountRequest, made: NewKey, *, rolled: bool) -> HttpResponse:
+    context = {
+        "api_key": made.api_key,
+        "text": made.text,
+        "rolled": rolled,
+        "samples": samples(base_url=base_url(request), key=made.text),
+        "env_file": f"API_KEY={made.text}\nAPI_BASE_URL={base_url(request)}",
+    }
+    return render(request, "dashboard/key_shown.html", context)

@@ -1,0 +1,154 @@
+"""The overview, and the small pages: billing's doorway, webhooks, the team, the profile, the choice of account."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Sum
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.models import Account, Membership
+from accounts.selectors import membership_of
+from billing.entitlements import Terms, day_end, day_of, plan_in_force, terms_of
+from billing.models import UsageBucket, UsageDay, Wallet
+from gateway.dashboard.access import OWNERS, SESSION_ACCOUNT, AccountRequest, account_page
+from gateway.dashboard.forms import ProfileForm
+from gateway.dashboard.pictures import Shown
+from gateway.dashboard.requests import generations_of
+from gateway.dashboard.welcome import checklist
+from gateway.templatetags.units import money, ms, number, percent, spent
+from inference.models import GenerationState
+
+SAMPLE = 500
+RECENT_PICTURES = 6
+
+
+@account_page(section="home")
+@require_safe
+def home(request: AccountRequest) -> HttpResponse:
+    now = timezone.now()
+    steps = checklist(request.account)
+    done = generations_of(request.account).filter(state=GenerationState.SUCCEEDED).defer("spec", "reply")
+    context = {
+        "metrics": metrics(request.account, now=now),
+        "steps": [] if all(step.done for step in steps) else steps,
+        "pictures": [Shown(row) for row in done[:RECENT_PICTURES]],
+        "latest": [Shown(row) for row in generations_of(request.account).defer("spec", "reply", "result")[:6]],
+    }
+    return render(request, "dashboard/home.html", context)
+
+
+def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
+    terms = terms_of(account.pk, now=now)
+    wallet = Wallet.objects.get(pk=account.pk)
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    spend = UsageBucket.objects.filter(account_id=account.pk, bucket__gte=month).aggregate(s=Sum("amount_microusd"))
+    return [
+        *_free(account, terms, now),
+        {"label": "Plan", "value": terms.plan_name, "note": f"{number(terms.calls_per_minute)} calls a minute"},
+        {"label": "Balance", "value": money(wallet.available_microusd), "note": _held(wallet)},
+        {"label": "Spend this month", "value": spent(spend["s"] or 0), "note": f"since {month:%-d %b}, UTC"},
+        *_quality(account, now),
+    ]
+
+
+def _free(account: Account, terms: Terms, now: datetime) -> list[dict[str, object]]:
+    if not terms.free_calls_per_day:
+        return []
+    used = UsageDay.objects.filter(account_id=account.pk, day=day_of(now)).values_list("calls", flat=True).first() or 0
+    left = max(terms.free_calls_per_day - used, 0)
+    hours_left = (day_end(now) - now).total_seconds() / 3600
+    reset = f"resets in {hours_left:.0f} h, at 00:00 UTC" if hours_left >= 1 else "resets within the hour, at 00:00 UTC"
+    share = min(100, round(100 * used / terms.free_calls_per_day))
+    return [{"label": "Free calls left today", "value": number(left), "note": reset, "share": share}]
+
+
+def _held(wallet: Wallet) -> str:
+    return f"{spent(wallet.held_microusd)} held for running calls" if wallet.held_microusd else "nothing held"
+
+
+def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
+    """Success rate and times of the newest calls of the last day."""
+    day = generations_of(account).filter(created_at__gte=now - timedelta(days=1)).exclude(finished_at=None)
+    rows = list(day.values_list("state", "created_at", "finished_at")[:SAMPLE])
+    good = [(end - start).total_seconds() * 1000 for state, start, end in rows if state == GenerationState.SUCCEEDED]
+    ended = [row for row in rows if row[0] != GenerationState.CANCELLED]
+    middle, worst = percentiles(good)
+    return [
+        {
+            "label": "Success, last 24 h",
+            "value": percent(len(good) / len(ended) if ended else None),
+            "note": f"{number(len(ended))} calls ended",
+        },
+        {"label": "Time to picture, p50", "value": ms(middle), "note": f"p95 {ms(worst)}"},
+    ]
+
+
+def percentiles(values_ms: list[float]) -> tuple[float | None, float | None]:
+    """p50 and p95; None without values."""
+    if len(values_ms) < 2:
+        return (values_ms[0], values_ms[0]) if values_ms else (None, None)
+    cuts = statistics.quantiles(values_ms, n=20, method="inclusive")
+    return statistics.median(values_ms), cuts[18]
+
+
+@account_page(section="billing")
+@require_safe
+def billing(request: AccountRequest) -> HttpResponse:
+    now = timezone.now()
+    wallet = Wallet.objects.get(pk=request.account.pk)
+    context = {
+        "wallet": wallet,
+        "plan": plan_in_force(wallet.plan_code, now),
+        "metrics": metrics(request.account, now=now),
+        "entries": wallet.entries.order_by("-id")[:50],
+        "configured": bool(settings.STRIPE_API_KEY or settings.BILLING_PROVIDER),
+    }
+    return render(request, "dashboard/billing.html", context)
+
+
+@account_page(section="webhooks")
+@require_safe
+def webhooks(request: AccountRequest) -> HttpResponse:
+    sent = generations_of(request.account).exclude(webhook_url="").defer("spec", "reply", "result")
+    return render(request, "dashboard/webhooks.html", {"rows": [Shown(row) for row in sent[:25]]})
+
+
+@account_page(section="team")
+@require_safe
+def team(request: AccountRequest) -> HttpResponse:
+    members = Membership.objects.filter(account=request.account).select_related("user").order_by("created_at")
+    return render(request, "dashboard/team.html", {"members": members})
+
+
+@account_page(section="profile")
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: AccountRequest) -> HttpResponse:
+    form = ProfileForm(request.POST) if request.method == "POST" else ProfileForm.of(request.account)
+    if request.method == "POST" and request.role not in OWNERS:
+        raise PermissionDenied
+    if request.method == "POST" and form.is_valid():
+        Account.objects.filter(pk=request.account.pk).update(**form.cleaned_data)
+        messages.success(request, "Saved.")
+        return redirect("dashboard:profile")
+    mine = Membership.objects.filter(user=request.user).select_related("account").order_by("created_at")
+    context = {"form": form, "may_change": request.role in OWNERS, "memberships": mine}
+    return render(request, "dashboard/profile.html", context)
+
+
+@account_page(section="home")
+@require_POST
+def account_choose(request: AccountRequest) -> HttpResponse:
+    """Look at another of one's accounts."""
+    asked = request.POST.get("account", "")
+    if not asked.isdecimal() or membership_of(user=request.user, account_id=int(asked)) is None:
+        raise Http404
+    request.session[SESSION_ACCOUNT] = int(asked)
+    return redirect("dashboard:home")

@@ -1,0 +1,113 @@
+"""Generations as pages show them: state in words, pictures with addresses, the price as it came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from inference.models import Generation, GenerationState
+from inference.storage import expiry_epoch_s, get_storage
+
+TONES = {
+    GenerationState.SUCCEEDED: "ok",
+    GenerationState.FAILED: "bad",
+    GenerationState.CANCELLED: "",
+    GenerationState.RUNNING: "busy",
+    GenerationState.WAITING: "info",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One delivered picture."""
+
+    url: str
+    key: str
+    index: int
+    seed: int
+    width_px: int
+    height_px: int
+    size_bytes: int
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A generation beside what a page asks of it."""
+
+    generation: Generation
+
+    @property
+    def id(self) -> int:
+        return self.generation.pk
+
+    @property
+    def url(self) -> str:
+        return reverse("dashboard:request", kwargs={"generation_id": self.generation.pk})
+
+    @property
+    def tone(self) -> str:
+        return TONES[GenerationState(self.generation.state)]
+
+    @property
+    def word(self) -> str:
+        return GenerationState(self.generation.state).label
+
+    @property
+    def prompt(self) -> str:
+        return str(self.generation.asked.get("prompt") or "")
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [_picture(image) for image in self.generation.images]
+
+    @property
+    def cover(self) -> Picture | None:
+        images = self.generation.images
+        return _picture(images[0]) if images else None
+
+    @property
+    def wait_ms(self) -> float | None:
+        return _span_ms(self.generation.created_at, self.generation.started_at)
+
+    @property
+    def run_ms(self) -> float | None:
+        return _span_ms(self.generation.started_at, self.generation.finished_at)
+
+    @property
+    def total_ms(self) -> float | None:
+        return _span_ms(self.generation.created_at, self.generation.finished_at)
+
+    @property
+    def paid_by(self) -> str:
+        names = {"free_day": "Free call", "allowance": "Plan's calls", "unlimited": "Plan, unlimited", "funds": "Funds"}
+        return names.get(self.generation.funding, self.generation.funding)
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.generation.created_at + timedelta(days=settings.OUTPUT_RETENTION_DAYS)
+
+
+def _picture(image: dict[str, Any]) -> Picture:
+    return Picture(
+        url=get_storage().url(image["key"]),
+        key=image["key"],
+        index=image["index"],
+        seed=image["seed"],
+        width_px=image["width_px"],
+        height_px=image["height_px"],
+        size_bytes=image["bytes"],
+        flagged=image.get("flagged", False),
+    )
+
+
+def is_temporary(picture: Picture) -> bool:
+    return expiry_epoch_s(picture.key) is not None
+
+
+def _span_ms(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else (end - start).total_seconds() * 1000

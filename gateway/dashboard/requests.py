@@ -1,0 +1,166 @@
+"""The request log and one request's whole story: what was asked, when what happened, what it cost and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.models import Account
+from accounts.selectors import keys_of
+from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.dashboard.pictures import Shown
+from gateway.services import generation_cancel
+from gateway.site.context import base_url
+from gateway.site.samples import curl_call
+from inference.models import Generation, GenerationState
+
+PER_PAGE = 50
+STATES = [(state.value, state.label) for state in GenerationState]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What of the log is shown, from the address."""
+
+    state: str = ""
+    model_id: str = ""
+    key_id: int | None = None
+    search: str = ""
+
+    @classmethod
+    def parse(cls, request: AccountRequest) -> Filters:
+        state, key = request.GET.get("state", ""), request.GET.get("key", "")
+        return cls(
+            state=state if state in GenerationState.values else "",
+            model_id=request.GET.get("model", "")[:120],
+            key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
+            search=request.GET.get("q", "").strip()[:100],
+        )
+
+    def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
+        if self.state:
+            rows = rows.filter(state=self.state)
+        if self.model_id:
+            rows = rows.filter(model_id=self.model_id)
+        if self.key_id is not None:
+            rows = rows.filter(key_id=self.key_id)
+        if self.search:
+            rows = rows.filter(pk=int(self.search)) if _is_id(self.search) else rows.filter(track_id=self.search)
+        return rows
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19
+
+
+def generations_of(account: Account) -> QuerySet[Generation]:
+    """Newest first: ids grow with time."""
+    return Generation.objects.filter(account_id=account.pk).order_by("-id")
+
+
+@account_page(section="requests")
+@require_safe
+def request_log(request: AccountRequest) -> HttpResponse:
+    """Keyset pages: `before` is the last id seen, so that page a thousand costs what page one does."""
+    filters = Filters.parse(request)
+    rows = filters.apply(generations_of(request.account)).defer("spec", "result", "reply")
+    before = request.GET.get("before", "")
+    if _is_id(before):
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows[: PER_PAGE + 1])
+    shown = [Shown(row) for row in found[:PER_PAGE]]
+    names = dict(keys_of(request.account).values_list("pk", "name"))
+    context = {
+        "filters": filters,
+        "states": STATES,
+        "key_names": sorted(names.items(), key=lambda item: item[1]),
+        "rows": [(row, names.get(row.generation.key_id, "–")) for row in shown],
+        "next_before": shown[-1].id if len(found) > PER_PAGE else None,
+        "is_first": not before,
+        "is_filtered": any([filters.state, filters.model_id, filters.key_id, filters.search]),
+        "retention_days": retention_days(request.account),
+    }
+    fragment = getattr(request, "htmx", False)
+    return render(request, "dashboard/request_rows.html" if fragment else "dashboard/requests.html", context)
+
+
+def retention_days(account: Account) -> int:
+    return settings.OUTPUT_RETENTION_DAYS if account.retention_days is None else account.retention_days
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of a request's timeline."""
+
+    text: str
+    at: datetime
+    after_ms: float | None
+
+
+@account_page(section="requests")
+@require_safe
+def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
+    generation = _mine(request, generation_id)
+    shown = Shown(generation)
+    context = {
+        "shown": shown,
+        "generation": generation,
+        "key": keys_of(request.account).filter(pk=generation.key_id).first(),
+        "timeline": timeline(generation),
+        "asked": json.dumps(generation.asked, ensure_ascii=False, indent=2),
+        "replay": curl_call(
+            base_url=base_url(request), key="$API_KEY", body=generation.asked, path=path_of(generation)
+        ),
+        "notes": (generation.result or {}).get("notes", []),
+        "used": (generation.result or {}).get("used", {}),
+        "may_change": request.role in MAKERS,
+    }
+    return render(request, "dashboard/request.html", context)
+
+
+def path_of(generation: Generation) -> str:
+    """Where the call was sent: endpoints are stored as the path table has them, below /api/."""
+    return f"/api/{generation.endpoint}"
+
+
+def timeline(generation: Generation) -> list[Moment]:
+    """Received, started, ended: each with the time since the one before."""
+    ends = {
+        GenerationState.SUCCEEDED: f"{generation.images_delivered} of {generation.images_requested} delivered",
+        GenerationState.FAILED: "Failed, nothing charged",
+        GenerationState.CANCELLED: "Cancelled",
+    }
+    attempts = f" (attempt {generation.attempt})" if generation.attempt > 1 else ""
+    points: list[tuple[str, datetime | None]] = [
+        ("Received and held", generation.created_at),
+        (f"Started on a render worker{attempts}", generation.started_at),
+        (ends.get(GenerationState(generation.state), "Ended"), generation.finished_at),
+    ]
+    moments: list[Moment] = []
+    for text, at in points:
+        if at is not None:
+            before = moments[-1].at if moments else None
+            moments.append(Moment(text, at, (at - before).total_seconds() * 1000 if before else None))
+    return moments
+
+
+@account_page(section="requests", roles=MAKERS)
+@require_POST
+def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
+    generation = _mine(request, generation_id)
+    generation_cancel(account_id=request.account.pk, generation_id=generation.pk, now=timezone.now())
+    return redirect("dashboard:request", generation_id=generation_id)
+
+
+def _mine(request: AccountRequest, generation_id: int) -> Generation:
+    if generation_id >= 2**63:
+        raise Http404
+    return get_object_or_404(generations_of(request.account), pk=generation_id)

@@ -1,0 +1,29 @@
+"""The addresses of an account's pages. Every page answers with and without a slash at its end, without a redirect."""
+
+from django.urls import path, re_path
+
+from gateway.dashboard import gallery, keys, overview, requests, usage, welcome
+
+app_name = "dashboard"
+urlpatterns = [
+    re_path(r"^dashboard/?$", overview.home, name="home"),
+    re_path(r"^dashboard/get-started/?$", welcome.get_started, name="get_started"),
+    path("dashboard/get-started/first-picture", welcome.first_picture, name="first_picture"),
+    path("dashboard/get-started/first-picture-page", welcome.first_picture_page, name="first_picture_page"),
+    re_path(r"^dashboard/keys/?$", keys.keys, name="keys"),
+    path("dashboard/keys/new", keys.key_new, name="key_new"),
+    path("dashboard/keys/<int:key_id>/roll", keys.key_roll_page, name="key_roll"),
+    path("dashboard/keys/<int:key_id>/revoke", keys.key_revoke_page, name="key_revoke"),
+    re_path(r"^dashboard/usage/?$", usage.usage, name="usage"),
+    path("dashboard/usage.csv", usage.usage_csv, name="usage_csv"),
+    re_path(r"^dashboard/requests/?$", requests.request_log, name="requests"),
+    path("dashboard/requests/<int:generation_id>", requests.request_detail, name="request"),
+    path("dashboard/requests/<int:generation_id>/cancel", requests.request_cancel, name="request_cancel"),
+    re_path(r"^dashboard/gallery/?$", gallery.gallery, name="gallery"),
+    path("dashboard/gallery.zip", gallery.gallery_zip, name="gallery_zip"),
+    re_path(r"^dashboard/billing/?$", overview.billing, name="billing"),
+    re_path(r"^dashboard/webhooks/?$", overview.webhooks, name="webhooks"),
+    re_path(r"^dashboard/team/?$", overview.team, name="team"),
+    re_path(r"^dashboard/profile/?$", overview.profile, name="profile"),
+    path("dashboard/account", overview.account_choose, name="account_choose"),
+]

@@ -1,0 +1,129 @@
+"""The model catalogue as pages show it: search, facets, related models, and what each costs. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Q, QuerySet
+from django.http import Http404, QueryDict
+
+from gateway.site.plans import price_rows
+from inference.models import ImageModel
+from inference.selectors import workers_alive
+from inference.storage import get_storage
+
+PER_PAGE = 48
+RELATED_MAX = 4
+SORTS = {"name": ("name", "pk"), "new": ("-created_at", "pk")}
+FAMILY_NAMES = {
+    "sd15": "Stable Diffusion 1.5 and 2",
+    "sdxl": "SDXL",
+    "sd3": "Stable Diffusion 3",
+    "flux": "Flux",
+    "upscaler": "Upscalers",
+    "background": "Background removal",
+}
+OPERATION_NAMES = {
+    "text2img": "Text to image",
+    "img2img": "Image to image",
+    "inpaint": "Inpaint",
+    "outpaint": "Outpaint",
+    "upscale": "Upscale",
+    "remove_background": "Remove background",
+    "create_mask": "Create mask",
+}
+# Only what the list shows: a page of 48 must not drag descriptions of ten thousand.
+_SHOWN = ("id", "model_id", "provider", "name", "family", "operations", "price_code", "thumbnail", "licence")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model with what the tables beside the catalogue say of it."""
+
+    model: ImageModel
+    price_microusd: int | None
+    warm: bool
+
+    @property
+    def thumbnail_url(self) -> str:
+        """The operator's picture: an address of this host, or a key of the picture store. Empty: draw a placeholder."""
+        name = self.model.thumbnail
+        if not name or name.startswith(("/", "https://", "http://")):
+            return name
+        return get_storage().url(name)
+
+    @property
+    def family_name(self) -> str:
+        return FAMILY_NAMES.get(self.model.family, self.model.family)
+
+    @property
+    def operation_names(self) -> list[str]:
+        return [OPERATION_NAMES.get(name, name) for name in self.model.operations]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a visitor looks for, read from the address, so that a view can be bookmarked."""
+
+    text: str = ""
+    family: str = ""
+    sort: str = "name"
+
+    @classmethod
+    def parse(cls, values: QueryDict) -> Query:
+        sort = values.get("sort", "name")
+        return cls(
+            text=values.get("q", "").strip()[:100],
+            family=values.get("family", ""),
+            sort=sort if sort in SORTS else "name",
+        )
+
+
+def search(query: Query) -> QuerySet[ImageModel]:
+    models = ImageModel.objects.filter(published=True).only(*_SHOWN)
+    for word in query.text.split()[:6]:
+        models = models.filter(Q(name__icontains=word) | Q(model_id__icontains=word) | Q(provider__icontains=word))
+    if query.family:
+        models = models.filter(family=query.family)
+    return models.order_by(*SORTS[query.sort])
+
+
+def page_of(models: QuerySet[ImageModel], number: str | None) -> Page[ImageModel]:
+    paginator = Paginator(models, PER_PAGE)
+    page = paginator.get_page(number)
+    page.shown = list(paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))  # type: ignore[attr-defined]
+    return page
+
+
+def entries(models: list[ImageModel], *, now: datetime) -> list[Entry]:
+    prices = {row.code: row.amount_microusd for row in price_rows(now=now)}
+    warm = resident_models()
+    return [Entry(model=m, price_microusd=prices.get(m.price_code), warm=m.model_id in warm) for m in models]
+
+
+def resident_models() -> set[str]:
+    """Models that some living worker holds in memory: they answer without loading."""
+    found: set[str] = set()
+    for resident in workers_alive().values_list("resident", flat=True):
+        found.update(item["model_id"] if isinstance(item, dict) else item for item in resident)
+    return found
+
+
+def families() -> list[tuple[str, str]]:
+    """The families that have published models, with their names."""
+    codes = ImageModel.objects.filter(published=True).order_by("family").values_list("family", flat=True).distinct()
+    return [(code, FAMILY_NAMES.get(code, code)) for code in codes]
+
+
+def model_at(*, provider: str, slug: str) -> ImageModel:
+    model = ImageModel.objects.filter(provider=provider, model_id=slug, published=True).first()
+    if model is None:
+        raise Http404
+    return model
+
+
+def related(model: ImageModel) -> list[ImageModel]:
+    others = ImageModel.objects.filter(published=True, family=model.family).exclude(pk=model.pk).only(*_SHOWN)
+    return list(others.order_by("model_id")[:RELATED_MAX])

@@ -1,0 +1,182 @@
+"""Documentation: markdown files of docs/site/ rendered here, the error page from the error table, the reference from
+the OpenAPI document. A page and its markdown twin are one text.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import markdown
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.http import require_safe
+
+from gateway.site import error_list
+from gateway.site.context import base_url, free_calls_per_day
+from gateway.site.reference import document, operations
+from gateway.site.samples import curl_call, samples
+
+FOLDER = Path(settings.BASE_DIR) / "docs" / "site"
+_FENCE = re.compile(r'<pre><code(?: class="language-([\w+-]+)")?>(.*?)</code></pre>', re.DOTALL)
+_TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
+LANGUAGES = {
+    "sh": "Shell",
+    "python": "Python",
+    "json": "JSON",
+    "javascript": "JavaScript",
+    "php": "PHP",
+    "http": "HTTP",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DocsPage:
+    """A page in the list. Its file is docs/site/<slug>.md."""
+
+    slug: str
+    title: str
+
+    @property
+    def url(self) -> str:
+        return reverse("site:docs_page", kwargs={"slug": self.slug})
+
+
+@dataclass(frozen=True, slots=True)
+class DocsGroup:
+    title: str
+    pages: tuple[DocsPage, ...]
+
+
+GROUPS = (
+    DocsGroup(
+        "Start",
+        (
+            DocsPage("quick-start", "Quick start"),
+            DocsPage("authentication", "Authentication"),
+            DocsPage("moving", "Moving from ModelsLab"),
+        ),
+    ),
+    DocsGroup(
+        "Using the API",
+        (
+            DocsPage("waiting", "Waiting and polling"),
+            DocsPage("webhooks", "Webhooks"),
+            DocsPage("idempotency", "Idempotency"),
+            DocsPage("pictures", "Pictures and storage"),
+        ),
+    ),
+    DocsGroup(
+        "Rules",
+        (
+            DocsPage("errors", "Errors"),
+            DocsPage("limits", "Limits"),
+            DocsPage("billing", "Billing rules"),
+        ),
+    ),
+)
+PAGES = {page.slug: page for group in GROUPS for page in group.pages}
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    return page(request, slug="quick-start")
+
+
+@require_safe
+def page(request: HttpRequest, slug: str) -> HttpResponse:
+    shown = _page(slug)
+    context = {
+        "section": "docs",
+        "docs_groups": GROUPS,
+        "page": shown,
+        "text": render_markdown(source(slug, request), base_url(request)),
+    }
+    return render(request, "docs/page.html", context)
+
+
+@require_safe
+def page_markdown(request: HttpRequest, slug: str) -> HttpResponse:
+    _page(slug)
+    text = source(slug, request).replace("[[samples]]", _samples_markdown(base_url(request)))
+    return HttpResponse(text, content_type="text/markdown; charset=utf-8")
+
+
+@require_safe
+def reference(request: HttpRequest) -> HttpResponse:
+    """Every operation of the OpenAPI document, in groups."""
+    context = {
+        "section": "docs",
+        "docs_groups": GROUPS,
+        "page": DocsPage("reference", "API reference"),
+        "groups": operations(),
+        "query": request.GET.get("q", ""),
+    }
+    return render(request, "docs/reference.html", context)
+
+
+@require_safe
+def openapi(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(document())
+
+
+def _page(slug: str) -> DocsPage:
+    if slug not in PAGES:
+        raise Http404
+    return PAGES[slug]
+
+
+def source(slug: str, request: HttpRequest) -> str:
+    """The page's markdown with this installation's own values in place of its {{names}}."""
+    text = _file(slug)
+    values = {
+        "base_url": base_url(request),
+        "site_name": settings.SITE_NAME,
+        "key_prefix": settings.API_KEY_PREFIX,
+        "retention_days": str(settings.OUTPUT_RETENTION_DAYS),
+        "wait_s": f"{settings.WAIT_TIMEOUT_S:g}",
+        "free_calls": str(free_calls_per_day()) if "{{free_calls}}" in text else "",
+        "errors": error_list.as_markdown() if "{{errors}}" in text else "",
+        "first_call": curl_call(base_url=base_url(request), key="$API_KEY"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], text)
+
+
+@functools.cache
+def _file(slug: str) -> str:
+    return (FOLDER / f"{slug}.md").read_text()
+
+
+def render_markdown(text: str, address: str) -> SafeString:
+    """Our own files as HTML, with our code blocks and scrolling tables. Never for what a stranger wrote."""
+    body = markdown.markdown(text, extensions=["fenced_code", "tables", "toc", "sane_lists"])
+    body = _TABLE.sub(_table, _FENCE.sub(_code, body))
+    tabs = render_to_string(
+        "components/code_tabs.html", {"id": "first", "samples": samples(base_url=address, key="$API_KEY")}
+    )
+    return mark_safe(body.replace("<p>[[samples]]</p>", tabs))  # noqa: S308
+
+
+def _code(found: re.Match[str]) -> str:
+    title = LANGUAGES.get(found[1] or "sh", found[1])
+    return render_to_string("components/code.html", {"title": title, "text": html.unescape(found[2]).rstrip("\n")})
+
+
+def _table(found: re.Match[str]) -> str:
+    return f'<div class="table-wrap" tabindex="0" role="region" aria-label="Table"><table>{found[1]}</table></div>'
+
+
+def _samples_markdown(address: str) -> str:
+    fences = {"curl": "sh", "node": "javascript"}
+    parts = [
+        f"### {sample.label}\n\n```{fences.get(sample.key, sample.key)}\n{sample.text}\n```"
+        for sample in samples(base_url=address, key="$API_KEY")
+    ]
+    return "\n\n".join(parts)

@@ -1,0 +1,138 @@
+"""The public pages. Visitors cost no session and at most a few queries; nothing here writes but the theme's cookie."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from gateway.site import catalogue, demo_pictures
+from gateway.site import status as probes
+from gateway.site.context import THEME_COOKIE, THEMES, base_url
+from gateway.site.plans import plan_cards, price_rows
+from gateway.site.samples import samples
+
+YEAR_S = 365 * 24 * 3600
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    context = {
+        "section": "home",
+        "pictures": demo_pictures.pictures(),
+        "plans": plan_cards(now=now),
+        "prices": price_rows(now=now),
+        "samples": samples(base_url=base_url(request), key="$API_KEY"),
+    }
+    return render(request, "site/home.html", context)
+
+
+@require_safe
+def pricing(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    context = {"section": "pricing", "plans": plan_cards(now=now), "prices": price_rows(now=now)}
+    return render(request, "site/pricing.html", context)
+
+
+@require_safe
+def pricing_json(request: HttpRequest) -> JsonResponse:
+    now = timezone.now()
+    return JsonResponse({"currency": "usd", "plans": _plans_json(now), "images": _prices_json(now)})
+
+
+@require_safe
+def pricing_markdown(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    context = {"plans": plan_cards(now=now), "prices": price_rows(now=now), "site_name": settings.SITE_NAME}
+    return render(request, "site/pricing.md", context, content_type="text/markdown; charset=utf-8")
+
+
+def _plans_json(now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": card.plan.code,
+            "name": card.plan.name,
+            "monthly_microusd": card.monthly_microusd,
+            "calls_per_minute": card.plan.calls_per_minute,
+            "queued_calls": card.plan.queued_calls,
+            "free_calls_per_day": card.plan.free_calls_per_day,
+            "period_calls": card.plan.period_calls,
+            "unlimited_price_codes": card.plan.unlimited_price_codes,
+        }
+        for card in plan_cards(now=now)
+    ]
+
+
+def _prices_json(now: datetime) -> list[dict[str, Any]]:
+    return [
+        {"price_code": row.code, "name": row.name, "microusd_per_image": row.amount_microusd}
+        for row in price_rows(now=now)
+    ]
+
+
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    report = probes.report(now=timezone.now())
+    return render(request, "site/status.html", {"section": "status", "report": report})
+
+
+@require_safe
+def status_json(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(probes.report(now=timezone.now()).to_json())
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """The theme switch without a script: a cookie, and back to where one was."""
+    chosen, target = request.POST.get("theme", ""), request.POST.get("next", "/")
+    safe = url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    response = HttpResponseRedirect(target if safe else "/")
+    if chosen in THEMES:
+        response.set_cookie(THEME_COOKIE, chosen, max_age=YEAR_S, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE)
+    return response
+
+
+@require_safe
+def models(request: HttpRequest) -> HttpResponse:
+    query = catalogue.Query.parse(request.GET)
+    page = catalogue.page_of(catalogue.search(query), request.GET.get("page"))
+    context = {
+        "section": "models",
+        "query": query,
+        "page": page,
+        "entries": catalogue.entries(list(page.object_list), now=timezone.now()),
+        "families": catalogue.families(),
+    }
+    fragment = getattr(request, "htmx", False) and request.htmx.target == "results"  # type: ignore[attr-defined]
+    return render(request, "models/results.html" if fragment else "models/list.html", context)
+
+
+@require_safe
+def llms(request: HttpRequest) -> HttpResponse:
+    """The site for machines that read: what is here, and where its markdown twins are."""
+    context = {
+        "site_name": settings.SITE_NAME,
+        "base_url": base_url(request),
+        "models": catalogue.search(catalogue.Query())[:200],
+        "prices": price_rows(now=timezone.now()),
+    }
+    return render(request, "site/llms.txt", context, content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    lines = ["User-agent: *", "Disallow: /dashboard", "Disallow: /accounts/", "Disallow: /api/", ""]
+    return HttpResponse("\n".join(lines), content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(settings.SITE_LOGO_URL or static("img/icon.svg"))

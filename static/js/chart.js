@@ -1,0 +1,76 @@
+// Draws each [data-chart] from the JSON element of that id with uPlot, which the page loads beside this module. The same
+// numbers stand in the table below it. Arrow keys move the reading; a drag zooms, and a double click shows all again.
+const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 4]];
+
+const colour = (element) => getComputedStyle(element).color;
+
+function formatter(unit) {
+  const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+  if (unit === "usd") return (value) => (value == null ? "–" : `$${value.toFixed(value !== 0 && Math.abs(value) < 1 ? 4 : 2)}`);
+  if (unit === "ms") return (value) => (value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${plain.format(value / 1000)} s`);
+  return (value) => (value == null ? "–" : plain.format(value));
+}
+
+function clock(zone) {
+  const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  return (epoch) => format.format(epoch * 1000);
+}
+
+function draw(figure) {
+  const area = figure.querySelector(".chart-area");
+  const data = JSON.parse(document.getElementById(figure.dataset.chart).textContent);
+  const text = formatter(figure.dataset.unit);
+  const zone = figure.dataset.zone || "UTC";
+  const when = clock(zone);
+  const legend = [...figure.querySelectorAll("[data-series]")];
+  const read = figure.querySelector(".chart-read");
+  const axis = colour(figure.querySelector(".chart-axis"));
+  const grid = colour(figure.querySelector(".chart-grid"));
+  const font = `12px ${getComputedStyle(figure).fontFamily}`;
+  const say = (index) => {
+    if (index == null) { read.textContent = ""; return; }
+    const values = legend.map((item, i) => `${item.textContent.trim()} ${text(data[i + 1][index])}`);
+    read.textContent = `${when(data[0][index])}  ${values.join("  ")}`;
+  };
+  const plot = new window.uPlot({
+    width: area.clientWidth,
+    height: 240,
+    tzDate: (epoch) => window.uPlot.tzDate(new Date(epoch * 1000), zone),
+    cursor: { points: { size: 7 }, drag: { x: true, y: false } },
+    legend: { show: false },
+    scales: { y: { range: (_, low, high) => [Math.min(low ?? 0, 0), (high || 1) * 1.08] } },
+    axes: [
+      { stroke: axis, font, grid: { show: false }, ticks: { stroke: grid, size: 4 } },
+      { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text) },
+    ],
+    series: [{}, ...legend.map((item, i) => ({
+      stroke: colour(item), width: 2, dash: DASHES[i], points: { show: data[0].length < 3 },
+      fill: legend.length === 1 ? `color-mix(in srgb, ${colour(item)} 12%, transparent)` : undefined,
+    }))],
+    hooks: { setCursor: [(self) => say(self.cursor.idx)] },
+  }, data, area);
+  return { plot, say, length: data[0].length };
+}
+
+function start(figure) {
+  const area = figure.querySelector(".chart-area");
+  let drawn = draw(figure);
+  let at = -1;
+  area.tabIndex = 0;
+  area.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    at = Math.min(Math.max(at + step, 0), drawn.length - 1);
+    drawn.plot.setCursor({ left: drawn.plot.valToPos(drawn.plot.data[0][at], "x"), top: 20 });
+    drawn.say(at);
+  });
+  const redraw = () => { drawn.plot.destroy(); drawn = draw(figure); };
+  document.addEventListener("themechange", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  new ResizeObserver(() => {
+    if (area.clientWidth && area.clientWidth !== drawn.plot.width) drawn.plot.setSize({ width: area.clientWidth, height: 240 });
+  }).observe(area);
+}
+
+if (window.uPlot) for (const figure of document.querySelectorAll("[data-chart]")) start(figure);

@@ -1,0 +1,40 @@
+// Copy buttons: data-copy holds the text; data-copy-code copies the code shown in the enclosing block.
+import { announce } from "./announce.js";
+
+const DONE_MS = 1600;
+
+function textOf(button) {
+  if (button.dataset.copy !== undefined) return button.dataset.copy;
+  const block = button.closest(".code");
+  const panels = [...block.querySelectorAll("[data-panel]")];
+  const shown = panels.find((panel) => !panel.hidden) ?? block;
+  return shown.querySelector("pre").textContent;
+}
+
+async function write(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Pages without TLS have no clipboard: the old way still works there.
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "sr-only";
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    return copied;
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy], [data-copy-code]");
+  if (!button) return;
+  const copied = await write(textOf(button));
+  announce(copied ? "Copied" : "Copying failed: select the text instead");
+  if (!copied) return;
+  button.dataset.done = "";
+  button.dispatchEvent(new CustomEvent("copied", { bubbles: true }));
+  setTimeout(() => { delete button.dataset.done; }, DONE_MS);
+});

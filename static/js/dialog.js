@@ -1,0 +1,42 @@
+// Dialogs: data-dialog="<id>" opens one; data-open opens itself; data-confirm on a form asks before it is sent.
+// The browser's own <dialog> traps the focus, closes with Escape and gives the focus back.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-dialog]");
+  if (!opener) return;
+  const dialog = document.getElementById(opener.dataset.dialog);
+  if (!dialog) return;
+  event.preventDefault();
+  dialog.showModal();
+});
+
+for (const dialog of document.querySelectorAll("dialog[data-open]")) dialog.showModal();
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-confirm]");
+  if (!form || form.dataset.sure !== undefined) return;
+  event.preventDefault();
+  ask(form.dataset.confirm, event.submitter?.textContent ?? "Go on").then((sure) => {
+    if (!sure) return;
+    form.dataset.sure = "";
+    form.requestSubmit(event.submitter);
+  });
+});
+
+function ask(question, action) {
+  const dialog = document.createElement("dialog");
+  dialog.setAttribute("aria-label", "Please confirm");
+  const text = Object.assign(document.createElement("p"), { className: "dialog-body", textContent: question });
+  const form = Object.assign(document.createElement("form"), { method: "dialog", className: "dialog-foot" });
+  const no = Object.assign(document.createElement("button"), { className: "button button-second", value: "", textContent: "Cancel" });
+  const yes = Object.assign(document.createElement("button"), { className: "button button-danger", value: "yes", textContent: action.trim() });
+  form.append(no, yes);
+  dialog.append(text, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+  });
+}
