@@ -14,6 +14,7 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("api/", include("gateway.api.routes")),
     path("media/<path:key>", media),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
