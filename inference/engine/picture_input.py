@@ -27,21 +27,21 @@ class PictureInput:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """RenderFailed when the file is missing or is not a JSON object."""
+        """RenderFailed when the file is missing or asks for what we do not know."""
         try:
-            settings = json.loads((folder / SETTINGS_FILE).read_text())
-        except (OSError, ValueError) as error:
-            message = f"The model in {folder.name} has no readable {SETTINGS_FILE}."
+            settings = cls(dict(json.loads((folder / SETTINGS_FILE).read_text())))
+            settings.tensor(Image.new("RGB", (64, 48)), "cpu")  # settings that we cannot follow show here, not in a job
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            message = f"The model in {folder.name} has no usable {SETTINGS_FILE}: {type(error).__name__}."
             raise RenderFailed(code="model_unreadable", message=message) from error
-        if not isinstance(settings, dict):
-            raise RenderFailed(code="model_unreadable", message=f"{folder.name}/{SETTINGS_FILE} is not an object.")
-        return cls(settings)
+        return settings
 
     def tensor(self, image: Image.Image, device: str) -> torch.Tensor:
         """One batch of one picture, channels first."""
         size = self.size(image.width, image.height)
         if size != image.size:
-            image = image.resize(size, Image.Resampling(self._settings.get("resample", Image.Resampling.BICUBIC)))
+            method = self._settings.get("resample")
+            image = image.resize(size, Image.Resampling.BICUBIC if method is None else Image.Resampling(method))
         pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
         if self._settings.get("do_rescale", True):
             pixels = pixels * np.float32(self._settings.get("rescale_factor", 1 / 255))

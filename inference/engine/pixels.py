@@ -5,6 +5,7 @@ Nothing here needs torch, and nothing here changes a picture in place.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -14,6 +15,8 @@ from inference.engine.errors import RenderFailed
 INPUT_MAX_PX = 4096 * 4096
 # 67 megapixels out: 8K (7680 x 4320 = 33 megapixels) with room for square formats; 200 MB as RGB bytes.
 OUTPUT_MAX_PX = 8192 * 8192
+# How far colours reach into what is hidden: farther than any network or resampling looks across an edge.
+FRINGE_WINDOW_PX = (65, 65)
 
 
 def check_size(width_px: int, height_px: int, *, limit_px: int, what: str) -> None:
@@ -45,6 +48,19 @@ def opaque(image: Image.Image, *, limit_px: int = INPUT_MAX_PX) -> Image.Image:
     layered = image.convert("RGBA")
     white = Image.new("RGBA", layered.size, "white")
     return Image.alpha_composite(white, layered).convert("RGB")
+
+
+def visible_colours(image: Image.Image) -> Image.Image:
+    """The colours of a picture with transparency, without it: what is hidden takes the colours of what is near.
+
+    Work on these colours, then putting the alpha back, leaves no fringe of white or of the colours that were hidden.
+    """
+    layers = np.asarray(image.convert("RGBA"), dtype=np.float32)
+    colours, alpha = layers[..., :3], layers[..., 3:] / 255
+    near = cv2.blur(colours * alpha, FRINGE_WINDOW_PX)
+    weight = cv2.blur(alpha, FRINGE_WINDOW_PX)[..., None]
+    filled = np.where(alpha > 0, colours, np.where(weight > 1e-3, near / np.maximum(weight, 1e-3), 255))
+    return Image.fromarray(filled.clip(0, 255).round().astype(np.uint8))
 
 
 def has_alpha(image: Image.Image) -> bool:

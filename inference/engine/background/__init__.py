@@ -18,7 +18,7 @@ from inference.engine.background import matting
 from inference.engine.background.named import LabelledSubject, TextSubject
 from inference.engine.background.saliency import SalientSubject, is_saliency
 from inference.engine.errors import RenderFailed
-from inference.engine.pixels import opaque, upright
+from inference.engine.pixels import has_alpha, opaque, upright, visible_colours
 from inference.engine.segmenter import model_type
 from inference.engine.spec import BackgroundSpec
 from inference.engine.weightfile import SUFFIXES, read_state, unreadable
@@ -74,6 +74,8 @@ class BackgroundModel:
         mask = Image.fromarray((alpha * _own_alpha(image) * 255).round().astype(np.uint8))
         if spec.only_mask:
             return mask
+        if has_alpha(image):
+            colours = np.asarray(visible_colours(image))
         kept = Image.fromarray(matting.foreground_colours(colours, alpha) if spec.alpha_matting else colours)
         kept.putalpha(mask)
         return kept

@@ -102,7 +102,7 @@ class SalientSubject:
 
     def __init__(self, state: State, path: Path, device: str) -> None:
         network = _build(state, path)
-        fill(network, {name: tensor for name, tensor in state.items() if name in network.state_dict()}, path)
+        fill(network, state, path)
         self.network, self._device = network.to(device).eval(), device
 
     @torch.inference_mode()

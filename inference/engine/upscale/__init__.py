@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn import functional
 
 from inference.engine.errors import RenderFailed
-from inference.engine.pixels import OUTPUT_MAX_PX, check_size, has_alpha, opaque, upright
+from inference.engine.pixels import OUTPUT_MAX_PX, check_size, has_alpha, opaque, upright, visible_colours
 from inference.engine.upscale.layouts import Network, build
 from inference.engine.weightfile import read_state
 
@@ -73,7 +73,7 @@ class Upscaler:
         """
         _check(image, factor, tile_px, overlap_px)
         image = upright(image)
-        pixels = np.asarray(opaque(image))
+        pixels = np.asarray(visible_colours(image) if has_alpha(image) else opaque(image))
         while True:
             try:
                 enlarged = self._enlarge(pixels, factor, tile_px, overlap_px, on_tile)

@@ -392,6 +392,15 @@ def test_sizes_follow_the_published_settings(settings, size):
     assert PictureInput(settings).size(200, 100) == size
 
 
+@pytest.mark.parametrize("text", [None, "no json", "[1]", '{"size": {"area": 9}}', '{"resample": 77, "size": 8}'])
+def test_settings_that_cannot_be_followed_are_refused_when_they_are_read(tmp_path, text):
+    if text is not None:
+        (tmp_path / "preprocessor_config.json").write_text(text)
+    with pytest.raises(RenderFailed, match="preprocessor_config") as failure:
+        PictureInput.read(tmp_path)
+    assert failure.value.code == "model_unreadable"
+
+
 def test_pixels_are_scaled_and_normalised_as_the_settings_say(tmp_path):
     settings = {"do_resize": False, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.5, 1.0]}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))

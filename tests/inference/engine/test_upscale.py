@@ -113,6 +113,19 @@ def test_transparency_is_kept(tmp_path):
     assert alpha[-1].min() > 235
 
 
+def test_transparent_edges_get_no_fringe(tmp_path):
+    """A red disc on hidden black: every pixel that can be seen at all stays red."""
+    image = disc(48, 48, "#ff0000", "#000000").convert("RGBA")
+    image.putalpha(disc(48, 48, "white", "black").convert("L").resize((48, 48)))
+    image.putpixel((24, 12), (255, 0, 0, 120))
+    state = {name: torch.zeros_like(tensor) for name, tensor in compact_state(scale=2).items()}
+    result = np.asarray(upscale.load(save_state(state, tmp_path / "nearest.pth")).upscale(image, 2), dtype=int)
+    seen = result[result[..., 3] > 8]
+    assert len(seen) > 500
+    assert seen[:, 0].min() > 250
+    assert seen[:, 1:3].max() < 5
+
+
 def test_reports_each_tile_and_can_be_stopped(tmp_path):
     upscaler = upscale.load(upscaler_file(tmp_path))
     reports = []
