@@ -64,6 +64,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     inference.ModelNotFound: Answer(404, ("model_id",)),
     inference.AdapterNotFound: Answer(404, ("kind", "adapter_id", "family")),
     inference.GenerationNotFound: Answer(404),
+    gateway.WebhookNotFound: Answer(404),
     refusals.RouteNotFound: Answer(404),
     refusals.MethodNotAllowed: Answer(405, ("allowed",)),
     refusals.AlreadySettled: Answer(409, ("state",)),

@@ -6,10 +6,11 @@ import math
 
 from gateway.caching import TtlCache
 from inference.models import Generation, GenerationState
-from inference.selectors import queue_position, run_seconds_typical, slots_alive
+from inference.selectors import queue_position, run_seconds_typical, slots_alive, waiting_count
 
 ETA_S_MAX = 3600
 _pace: TtlCache[str, tuple[float, int]] = TtlCache()
+_waiting: TtlCache[str, int] = TtlCache()
 
 
 def pace() -> tuple[float, int]:
@@ -17,15 +18,18 @@ def pace() -> tuple[float, int]:
     return _pace.get("now", lambda: (run_seconds_typical(), max(slots_alive(), 1)))
 
 
-def place_and_eta(generation: Generation) -> tuple[int, int]:
-    """How many calls stand before this one, and whole seconds until it is done."""
+def place_and_eta(generation: Generation, *, just_placed: bool = False) -> tuple[int, int]:
+    """How many calls stand before this one, and whole seconds until it is done.
+
+    A call that was just placed stands behind all that waited a second ago: close enough, and without a count.
+    """
     if generation.settled:
         return 0, 1
     run_s, slots = pace()
     if generation.state == GenerationState.RUNNING:
         left = 1 - generation.step / generation.steps if generation.steps else 1
         return 0, _whole(run_s * left)
-    position = queue_position(generation)
+    position = _waiting.get("now", waiting_count) if just_placed else queue_position(generation)
     return position, _whole(run_s * (1 + position / slots))
 
 

@@ -38,13 +38,15 @@ def generate(call: Call, route: Route, _id: str) -> Reply:
     left_s = settings.WAIT_TIMEOUT_S - (time.monotonic() - call.started_s)
     generation = wait(placement.generation, timeout_s=0 if order.instant_response else left_s)
     return Reply(
-        generation_reply(generation, call, route),
+        generation_reply(generation, call, route, just_placed=placement.created),
         headers=limit_headers(placement.decision, now_epoch_s=int(call.now.timestamp())),
     )
 
 
-def generation_reply(generation: Generation, call: Call, route: Route) -> dict[str, object]:
-    queue_position, eta_s = place_and_eta(generation)
+def generation_reply(
+    generation: Generation, call: Call, route: Route, *, just_placed: bool = False
+) -> dict[str, object]:
+    queue_position, eta_s = place_and_eta(generation, just_placed=just_placed)
     return generation_body(
         generation,
         base_url=call.base_url,
