@@ -156,7 +156,7 @@ def _serve(facts: dict[str, str], run_folder: Path) -> int:
         supervisor.start()
         _wait_until_ready(supervisor, facts["url"])
         if not supervisor.stopping:
-            print(_greeting(facts), flush=True)
+            print(_greeting(facts, run_folder / "demo.env"), flush=True)
             supervisor.loud = True
             supervisor.watch()
     finally:
@@ -193,7 +193,7 @@ def _what_is_missing(url: str) -> str:
         return "the web does not answer yet"
 
 
-def _greeting(facts: dict[str, str]) -> str:
+def _greeting(facts: dict[str, str], facts_file: Path) -> str:
     return f"""
 Ready. Key of the demo account:
 
@@ -207,7 +207,7 @@ Make a picture (paste into another terminal):
     Docs   {facts["url"]}/docs/
     Admin  {facts["url"]}/admin/   {facts["admin_email"]}  {facts["admin_password"]}
 
-The same facts stand in .run/demo.env. Ctrl-C ends everything and keeps the data.
+The same facts stand in {facts_file}. Ctrl-C ends everything and keeps the data.
 """
 
 
