@@ -94,10 +94,12 @@ class LocalLimiter:
         extra: Sequence[tuple[str, int | None, int | None]] = (),
     ) -> Decision:
         limits = all_limits(scope, per_minute, queued, extra)
+        return self.decide(limits, token, lease_s * 1000).decision(now_ms=now_ms)
+
+    def decide(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
         self._drop_ended(limits)
         with self._lock:
-            verdict = self._admit(limits, token, lease_s * 1000, self._clock_ms())
-        return verdict.decision(now_ms=now_ms)
+            return self._admit(limits, token, lease_ms, self._clock_ms())
 
     def give_back(self, scopes: Sequence[str], token: str) -> None:
         with self._lock:

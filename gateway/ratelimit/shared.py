@@ -2,7 +2,11 @@
 
 The clock is Redis's own (TIME inside the script): machines disagree by seconds, and a log kept by several clocks is
 exact under none. While Redis is away each process goes on alone, by its part of every limit and by what it last heard
-of the shared count; a circuit breaker keeps a dead Redis from costing its timeout on every call.
+of the shared count; a circuit breaker keeps a dead Redis from costing its timeout on every call. When it is back, a
+process first tells it of the calls it missed, and keeps to its part too until the others have done the same.
+
+Exact while Redis answers, and within the limit while it is away from all (but for a call that was under way at the
+moment of losing it). A process that alone cannot reach it adds at most its own part to what the others are allowed.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.25
 BREAKER_S = 1.0
+# By then every other process has tried Redis again and told it of its calls.
+CAREFUL_S = 2 * (BREAKER_S + TIMEOUT_S)
 # Far more threads wait for pictures than speak to Redis at the same moment (a call takes it 0.1 ms).
 CONNECTIONS_MAX = 32
 # Removals that Redis has not heard of yet; what falls off the end is freed by its lease.
@@ -116,6 +122,8 @@ class SharedLimiter:
         self.breaker = Breaker()
         self._owed: deque[tuple[list[str], str]] = deque(maxlen=OWED_MAX)
         self._introducing = threading.Lock()
+        self._has_spoken = False
+        self._careful_until_s = 0.0
 
     def admit(
         self,
@@ -129,23 +137,7 @@ class SharedLimiter:
         extra: Sequence[tuple[str, int | None, int | None]] = (),
     ) -> Decision:
         limits = all_limits(scope, per_minute, queued, extra)
-        unasked = self.breaker.is_open
-        answer = self._ask(limits, token, lease_s * 1000)
-        if answer is not None:
-            return self._heard(limits, token, answer).decision(now_ms=now_ms)
-        decision = self.local.admit(
-            scope=scope,
-            token=token,
-            now_ms=now_ms,
-            per_minute=per_minute,
-            queued=queued,
-            lease_s=lease_s,
-            extra=extra,
-        )
-        if not decision.allowed and not unasked:
-            # The question may have reached Redis although its answer did not reach us.
-            self._owed.append((_keys([limit.scope for limit in limits]), token))
-        return decision
+        return self._decide(limits, token, lease_s * 1000).decision(now_ms=now_ms)
 
     def give_back(self, scopes: Sequence[str], token: str) -> None:
         self.local.give_back(scopes, token)
@@ -165,6 +157,39 @@ class SharedLimiter:
             return self.local.peek(scope=scope, now_ms=now_ms, per_minute=per_minute, queued=queued)
         used, waiting, wait_ms = answer
         return Usage(scope, per_minute, used, queued, waiting, -(-(now_ms + wait_ms) // 1000))
+
+    # --- who decides -------------------------------------------------------------------------------------------
+
+    def _decide(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
+        unasked = self.breaker.is_open
+        answer = self._ask(limits, token, lease_ms)
+        if answer is None:
+            verdict = self.local.decide(limits, token, lease_ms)
+            if verdict.refused_by and not unasked:
+                # The question may have reached Redis although its answer did not reach us.
+                self._owed.append((_keys([limit.scope for limit in limits]), token))
+            return verdict
+        if answer[0] and self._careful_until_s and not self._is_careful_over():
+            verdict = self._own_part(limits, token, lease_ms)
+            if verdict.refused_by:
+                return verdict
+        return self._heard(limits, token, answer)
+
+    def _own_part(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
+        """Redis allows the call, but may not have heard of the others' calls yet: our own part must allow it too."""
+        scopes = [limit.scope for limit in limits]
+        verdict = self.local.decide(limits, token, lease_ms)
+        if verdict.refused_by:
+            self._remove(_keys(scopes), token)
+        else:
+            self.local.finished(scopes, token)  # its place in the queue is kept by Redis
+        return verdict
+
+    def _is_careful_over(self) -> bool:
+        if time.monotonic() < self._careful_until_s:
+            return False
+        self._careful_until_s = 0.0
+        return True
 
     # --- the conversation --------------------------------------------------------------------------------------
 
@@ -188,6 +213,7 @@ class SharedLimiter:
 
     def _remind(self, scopes: list[str]) -> None:
         """Redis counts fewer calls than this process alone made: it was emptied."""
+        self._careful_until_s = time.monotonic() + CAREFUL_S
         try:
             self._replay(self.local.recent(scopes))
         except (RedisError, OSError) as problem:
@@ -204,27 +230,30 @@ class SharedLimiter:
             return None
         try:
             if probing:
-                self._introduce()
+                self._introduce(careful=True)
             try:
                 answer = self._client.evalsha(script.digest, len(keys), *keys, *arguments)
             except NoScriptError:
                 # A server that does not know our scripts is new, or was started anew: it has forgotten the calls too.
-                self._introduce()
+                self._introduce(careful=self._has_spoken)
                 answer = self._client.evalsha(script.digest, len(keys), *keys, *arguments)
         except (RedisError, OSError) as problem:
             self.breaker.failed(problem)
             return None
+        self._has_spoken = True
         if probing:
             self.breaker.worked()
         return answer
 
-    def _introduce(self) -> None:
+    def _introduce(self, *, careful: bool) -> None:
         """Tell Redis the scripts, the calls of the last minute that it may have missed, and what has ended since."""
         with self._introducing:
             for script in SCRIPTS:
                 self._client.script_load(script.text)
             self._pay()
             self._replay(self.local.recent())
+        if careful:
+            self._careful_until_s = time.monotonic() + CAREFUL_S
 
     def _replay(self, calls: Sequence[tuple[str, list[tuple[str, int]]]]) -> None:
         for start in range(0, len(calls), REPLAY_CHUNK_SCOPES):

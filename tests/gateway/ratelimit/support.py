@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from gateway.ratelimit import shared
 from gateway.ratelimit.decision import Decision
 from gateway.ratelimit.shared import SharedLimiter, connect
 
@@ -82,6 +83,7 @@ class FixedWindow:
 
 def hammer(url, scope, barrier, results, *, calls, per_minute, queued, name):
     """One process of several that press one account at once, eight threads each."""
+    shared.TIMEOUT_S = 20.0  # on a busy machine a slow answer must not look like a dead server
     limiter = SharedLimiter(connect(url))
 
     def one(number):
