@@ -1,11 +1,12 @@
 """Reservations: placed at admission, captured or released at settlement, exactly once.
 
 The statements are written out, because they are the hot path of every call and because each guard is one conditional
-statement that PostgreSQL and SQLite understand alike. All of them run inside the caller's transaction.
+statement that PostgreSQL and SQLite understand alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -20,6 +21,7 @@ from billing.errors import (
     FundsExhausted,
     ModelNotInPlan,
 )
+from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
 from billing.models import Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
 from billing.money import usd_text
 
@@ -31,7 +33,6 @@ class Reservation:
     source: Source
     amount_microusd: int
     day: date | None = None
-    allowance_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,69 +54,71 @@ def hold_place(
     unit_price_microusd: int,
     images: int,
     now: datetime,
+    dependent: Callable[[Source], Sequence[Insert]] = lambda source: (),
 ) -> Reservation:
     """Reserve one call of `images` pictures from the first source that has room; raises the refusal that helps most.
 
-    Order: what the plan covers, the period's allowance, the day's free calls, funds.
+    Order: what the plan covers, the period's allowance, the day's free calls, funds. The rows that `dependent` gives
+    for the paying source are written with the hold or not at all.
     """
     if terms.in_arrears:
         raise AccountInArrears(billing_url=billing_url())
-    reservation = _reserve(account_id, terms, price_code, unit_price_microusd * images, now)
-    if reservation is None:
-        raise _refusal(account_id, terms, price_code, model_id, unit_price_microusd * images, now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO billing_hold (reference, account_id, source, state, unit_price_microusd, images_held,"
-            " images_captured, day, allowance_id, created_at) VALUES (%s, %s, %s, %s, %s, %s, 0, %s, %s, %s)",
-            [
-                reference,
-                account_id,
-                reservation.source.value,
-                HoldState.OPEN.value,
-                unit_price_microusd,
-                images,
-                connection.ops.adapt_datefield_value(reservation.day) if reservation.day else None,
-                reservation.allowance_id,
-                connection.ops.adapt_datetimefield_value(now),
-            ],
-        )
-    return reservation
-
-
-def _reserve(account_id: int, terms: Terms, price_code: str, amount_microusd: int, now: datetime) -> Reservation | None:
-    if terms.covers(price_code):
-        return Reservation(Source.UNLIMITED, 0)
-    if terms.has_allowance and (allowance_id := _allowance_take(account_id, now)):
-        return Reservation(Source.ALLOWANCE, 0, allowance_id=allowance_id)
-    if terms.free_calls_per_day and _free_day_take(account_id, terms.free_calls_per_day, now):
-        return Reservation(Source.FREE_DAY, 0, day=day_of(now))
-    if terms.pays_from_funds and ledger.held_take(account_id=account_id, amount_microusd=amount_microusd):
-        return Reservation(Source.FUNDS, amount_microusd)
-    return None
-
-
-def _allowance_take(account_id: int, now: datetime) -> int | None:
+    amount_microusd = unit_price_microusd * images
     moment = connection.ops.adapt_datetimefield_value(now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE billing_allowance SET calls_used = calls_used + 1 WHERE calls_used < calls_granted AND id = ("
-            "SELECT id FROM billing_allowance WHERE account_id = %s AND period_start <= %s AND period_end > %s"
-            " AND calls_used < calls_granted ORDER BY period_end, id LIMIT 1) RETURNING id",
-            [account_id, moment, moment],
+    for reservation, guard in _sources(account_id, terms, price_code, amount_microusd, now):
+        hold = Insert(
+            "billing_hold",
+            {
+                "reference": reference,
+                "account_id": account_id,
+                "source": reservation.source.value,
+                "state": HoldState.OPEN.value,
+                "unit_price_microusd": unit_price_microusd,
+                "images_held": images,
+                "images_captured": 0,
+                "day": connection.ops.adapt_datefield_value(reservation.day),
+                "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
+                "created_at": moment,
+            },
         )
-        row = cursor.fetchone()
-    return row[0] if row else None
+        if run_guarded(guard, [hold, *dependent(reservation.source)]):
+            return reservation
+    raise _refusal(account_id, terms, price_code, model_id, amount_microusd, now)
 
 
-def _free_day_take(account_id: int, limit: int, now: datetime) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO billing_usageday (account_id, day, calls) VALUES (%s, %s, 1)"
-            " ON CONFLICT (account_id, day) DO UPDATE SET calls = billing_usageday.calls + 1"
-            " WHERE billing_usageday.calls < %s RETURNING calls",
-            [account_id, connection.ops.adapt_datefield_value(day_of(now)), limit],
-        )
-        return cursor.fetchone() is not None
+def _sources(
+    account_id: int, terms: Terms, price_code: str, amount_microusd: int, now: datetime
+) -> Iterator[tuple[Reservation, Guard]]:
+    """What may pay, in order, each with the guard that takes from it."""
+    if terms.covers(price_code):
+        yield Reservation(Source.UNLIMITED, 0), ALWAYS
+        return
+    if terms.has_allowance:
+        yield Reservation(Source.ALLOWANCE, 0), allowance_guard(account_id, now)
+    if terms.free_calls_per_day:
+        day = day_of(now)
+        yield Reservation(Source.FREE_DAY, 0, day), free_day_guard(account_id, terms.free_calls_per_day, day)
+    if terms.pays_from_funds:
+        yield Reservation(Source.FUNDS, amount_microusd), ledger.funds_guard(account_id, amount_microusd)
+
+
+def allowance_guard(account_id: int, now: datetime) -> Guard:
+    moment = connection.ops.adapt_datetimefield_value(now)
+    return Guard(
+        "UPDATE billing_allowance SET calls_used = calls_used + 1 WHERE calls_used < calls_granted AND id = ("
+        "SELECT id FROM billing_allowance WHERE account_id = %s AND period_start <= %s AND period_end > %s"
+        " AND calls_used < calls_granted ORDER BY period_end, id LIMIT 1) RETURNING id",
+        (account_id, moment, moment),
+    )
+
+
+def free_day_guard(account_id: int, limit: int, day: date) -> Guard:
+    return Guard(
+        "INSERT INTO billing_usageday (account_id, day, calls) VALUES (%s, %s, 1)"
+        " ON CONFLICT (account_id, day) DO UPDATE SET calls = billing_usageday.calls + 1"
+        " WHERE billing_usageday.calls < %s RETURNING id",
+        (account_id, connection.ops.adapt_datefield_value(day), limit),
+    )
 
 
 def _refusal(

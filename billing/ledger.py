@@ -13,6 +13,7 @@ from django.db.models import F
 
 from accounts.models import User
 from billing.errors import LedgerConflict
+from billing.guarded import Guard
 from billing.models import EntryKind, LedgerEntry, Wallet
 
 
@@ -64,17 +65,14 @@ def entry_post(
     return True
 
 
-def held_take(*, account_id: int, amount_microusd: int) -> bool:
-    """Reserve from the available funds by one guarded UPDATE; False, and nothing changed, when they do not suffice."""
-    _require_transaction()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE billing_wallet SET held_microusd = held_microusd + %s"
-            " WHERE account_id = %s AND balance_microusd - held_microusd >= %s AND NOT in_arrears",
-            [amount_microusd, account_id, amount_microusd],
-        )
-        taken: bool = cursor.rowcount == 1
-    return taken
+def funds_guard(account_id: int, amount_microusd: int) -> Guard:
+    """Reserves from the available funds by one conditional UPDATE; nothing changes when they do not suffice."""
+    return Guard(
+        "UPDATE billing_wallet SET held_microusd = held_microusd + %s"
+        " WHERE account_id = %s AND balance_microusd - held_microusd >= %s AND NOT in_arrears"
+        " RETURNING account_id AS id",
+        (amount_microusd, account_id, amount_microusd),
+    )
 
 
 def held_give_back(*, account_id: int, amount_microusd: int) -> None:

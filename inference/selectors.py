@@ -85,6 +85,10 @@ def queue_position(generation: Generation) -> int:
     )
 
 
+def waiting_count() -> int:
+    return Generation.objects.filter(state=GenerationState.WAITING).count()
+
+
 def queue_length() -> int:
     return Generation.objects.filter(state__in=UNSETTLED).count()
 

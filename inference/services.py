@@ -12,14 +12,6 @@ from django.db import connection
 from inference.engine.spec import RenderSpec
 from inference.models import GenerationState, RenderWorker, WorkerState
 
-_COLUMNS = (
-    "id, account_id, key_id, token, state, operation, endpoint, api_version, model_id, plan_code, unit_price_microusd,"
-    " funding, weight, priority, images_requested, width_px, height_px, work_kilopixel_steps, spec, asked, reply,"
-    " webhook_url, track_id, created_at, worker, attempt, step, steps, images_delivered, charged_microusd,"
-    " error_code, error_message"
-)
-_INSERT = f"INSERT INTO inference_generation ({_COLUMNS}) VALUES ({', '.join(['%s'] * 32)})"  # noqa: S608 - both parts are constants above
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
@@ -38,51 +30,47 @@ class NewGeneration:
     asked: dict[str, Any]
     reply: dict[str, Any]
     webhook_url: str
-    track_id: str | int | None
+    track_id: str | int | float | None
     created_at: datetime
 
 
-def generation_create(new: NewGeneration) -> None:
-    """Insert the waiting row. Written out because it is the hot path: the ORM's insert costs three times the CPU."""
+def generation_row(new: NewGeneration) -> dict[str, Any]:
+    """The waiting row, column by column. Admission writes it in one statement with the reservation that it needs."""
     spec = new.spec
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            [
-                new.id,
-                new.account_id,
-                new.key_id,
-                spec.token,
-                GenerationState.WAITING.value,
-                spec.operation.value,
-                new.endpoint,
-                new.api_version,
-                spec.model.model_id,
-                new.plan_code,
-                new.unit_price_microusd,
-                new.funding,
-                new.weight,
-                0,
-                spec.samples,
-                spec.width_px,
-                spec.height_px,
-                int(spec.cost_megapixel_steps * 1000),
-                orjson.dumps(spec).decode(),
-                orjson.dumps(new.asked).decode(),
-                orjson.dumps(new.reply).decode(),
-                new.webhook_url,
-                orjson.dumps(new.track_id).decode() if new.track_id is not None else None,
-                connection.ops.adapt_datetimefield_value(new.created_at),
-                "",
-                0,
-                0,
-                spec.num_inference_steps * spec.samples,
-                0,
-                0,
-                "",
-                "",
-            ],
-        )
+    return {
+        "id": new.id,
+        "account_id": new.account_id,
+        "key_id": new.key_id,
+        "token": spec.token,
+        "state": GenerationState.WAITING.value,
+        "operation": spec.operation.value,
+        "endpoint": new.endpoint,
+        "api_version": new.api_version,
+        "model_id": spec.model.model_id,
+        "plan_code": new.plan_code,
+        "unit_price_microusd": new.unit_price_microusd,
+        "funding": new.funding,
+        "weight": new.weight,
+        "priority": 0,
+        "images_requested": spec.samples,
+        "width_px": spec.width_px,
+        "height_px": spec.height_px,
+        "work_kilopixel_steps": int(spec.cost_megapixel_steps * 1000),
+        "spec": orjson.dumps(spec).decode(),
+        "asked": orjson.dumps(new.asked).decode(),
+        "reply": orjson.dumps(new.reply).decode(),
+        "webhook_url": new.webhook_url,
+        "track_id": orjson.dumps(new.track_id).decode() if new.track_id is not None else None,
+        "created_at": connection.ops.adapt_datetimefield_value(new.created_at),
+        "worker": "",
+        "attempt": 0,
+        "step": 0,
+        "steps": spec.num_inference_steps * spec.samples,
+        "images_delivered": 0,
+        "charged_microusd": 0,
+        "error_code": "",
+        "error_message": "",
+    }
 
 
 def worker_seen(*, name: str, report: dict[str, Any], now: datetime) -> None:

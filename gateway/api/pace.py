@@ -29,8 +29,20 @@ def place_and_eta(generation: Generation, *, just_placed: bool = False) -> tuple
     if generation.state == GenerationState.RUNNING:
         left = 1 - generation.step / generation.steps if generation.steps else 1
         return 0, _whole(run_s * left)
-    position = _waiting.get("now", waiting_count) if just_placed else queue_position(generation)
+    position = _newest_position() if just_placed else queue_position(generation)
     return position, _whole(run_s * (1 + position / slots))
+
+
+def _newest_position() -> int:
+    """All that wait, without the call itself where it is in the count already."""
+    counted: list[int] = []
+
+    def count() -> int:
+        counted.append(waiting_count())
+        return counted[0]
+
+    waiting = _waiting.get("now", count)
+    return max(waiting - len(counted), 0)
 
 
 def queue_eta_s(waiting: int) -> int:

@@ -5,6 +5,7 @@ Refused means that nothing was written and nothing is consumed, not even a token
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from billing.errors import PriceMissing
+from billing.guarded import Insert
 from billing.holds import hold_place
+from billing.models import Source
 from billing.pricing import price_in_force
 from gateway.caching import TtlCache
 from gateway.errors import IdempotencyConflict, QueueFull, RateLimited
@@ -25,7 +28,7 @@ from gateway.ratelimit import Decision
 from gateway.wakeups import dispatcher_wake
 from inference.models import Generation, GenerationState
 from inference.selectors import generation_of
-from inference.services import NewGeneration, generation_create
+from inference.services import NewGeneration, generation_row
 
 if TYPE_CHECKING:
     from gateway.api.authentication import Caller
@@ -57,7 +60,7 @@ def generation_place(
     generation_id = generation_id_new(now)
     decision = _pass_limits(caller, generation_id, now)
     try:
-        with transaction.atomic():
+        with _one_commit(several=idempotency_key is not None):
             earlier = _idempotent(caller, order, idempotency_key, generation_id, now) if idempotency_key else None
             generation = earlier or _write(caller, order, generation_id, unit_price_microusd, now)
     except BaseException as problem:
@@ -71,6 +74,11 @@ def generation_place(
     else:
         dispatcher_wake()
     return Placement(generation=generation, created=not earlier, decision=decision)
+
+
+def _one_commit(*, several: bool) -> AbstractContextManager[None]:
+    """A transaction around several statements. A single one on PostgreSQL is its own."""
+    return transaction.atomic() if several or connection.vendor != "postgresql" else nullcontext()
 
 
 def _price(caller: Caller, order: GenerationOrder) -> int:
@@ -134,7 +142,27 @@ def _idempotent(
 def _write(
     caller: Caller, order: GenerationOrder, generation_id: int, unit_price_microusd: int, now: datetime
 ) -> Generation:
-    spec, terms = order.spec, caller.terms
+    terms = caller.terms
+
+    def new(source: Source) -> NewGeneration:
+        return NewGeneration(
+            id=generation_id,
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            endpoint=order.endpoint,
+            api_version=order.api_version,
+            plan_code=terms.plan_code,
+            unit_price_microusd=unit_price_microusd,
+            funding=source.value,
+            weight=terms.weight,
+            spec=order.spec,
+            asked=order.asked,
+            reply=order.reply if terms.charge_flagged_images else order.reply | {"charge_flagged": False},
+            webhook_url=order.webhook_url or "",
+            track_id=order.track_id,
+            created_at=now,
+        )
+
     reservation = hold_place(
         reference=generation_id,
         account_id=caller.account_id,
@@ -142,28 +170,11 @@ def _write(
         price_code=order.model.price_code,
         model_id=order.model.model_id,
         unit_price_microusd=unit_price_microusd,
-        images=spec.samples,
+        images=order.spec.samples,
         now=now,
+        dependent=lambda source: [Insert("inference_generation", generation_row(new(source)))],
     )
-    new = NewGeneration(
-        id=generation_id,
-        account_id=caller.account_id,
-        key_id=caller.key_id,
-        endpoint=order.endpoint,
-        api_version=order.api_version,
-        plan_code=terms.plan_code,
-        unit_price_microusd=unit_price_microusd,
-        funding=reservation.source.value,
-        weight=terms.weight,
-        spec=spec,
-        asked=order.asked,
-        reply=order.reply if terms.charge_flagged_images else order.reply | {"charge_flagged": False},
-        webhook_url=order.webhook_url or "",
-        track_id=order.track_id,
-        created_at=now,
-    )
-    generation_create(new)
-    return _as_row(new)
+    return _as_row(new(reservation.source))
 
 
 def _as_row(new: NewGeneration) -> Generation:

@@ -35,7 +35,8 @@ def rush(
         subprocess.Popen(
             [sys.executable, "-m", "tests.support.crowd"],
             cwd=PROJECT,
-            env=os.environ | {"DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_POOL_MAX": str(threads), **(env or {})},
+            env=os.environ
+            | {"DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_POOL_MAX": str(threads), **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -43,7 +44,8 @@ def rush(
         for _ in range(processes)
     ]
     for child in children:
-        assert child.stdin and child.stdout
+        assert child.stdin
+        assert child.stdout
         child.stdin.write(json.dumps(task) + "\n")
         child.stdin.flush()
         assert child.stdout.readline() == "ready\n"
@@ -58,29 +60,27 @@ def rush(
     return outcomes
 
 
-def _held_take_unguarded(*, account_id: int, amount_microusd: int) -> bool:
+def _funds_guard_unguarded(account_id: int, amount_microusd: int) -> Any:
     """Check, then act: the classic mistake."""
-    from django.db.models import F
-
+    from billing.guarded import Guard
     from billing.models import Wallet
 
     if Wallet.objects.get(pk=account_id).available_microusd < amount_microusd:
-        return False
-    Wallet.objects.filter(pk=account_id).update(held_microusd=F("held_microusd") + amount_microusd)
-    return True
+        return Guard("SELECT 1 AS id WHERE false")
+    return Guard(
+        "UPDATE billing_wallet SET held_microusd = held_microusd + %s WHERE account_id = %s RETURNING account_id AS id",
+        (amount_microusd, account_id),
+    )
 
 
-def _free_day_take_unguarded(account_id: int, limit: int, now: Any) -> bool:
-    from django.db.models import F
-
-    from billing.entitlements import day_of
+def _free_day_guard_unguarded(account_id: int, limit: int, day: Any) -> Any:
+    from billing.guarded import Guard
     from billing.models import UsageDay
 
-    row, _ = UsageDay.objects.get_or_create(account_id=account_id, day=day_of(now))
+    row, _ = UsageDay.objects.get_or_create(account_id=account_id, day=day)
     if row.calls >= limit:
-        return False
-    UsageDay.objects.filter(pk=row.pk).update(calls=F("calls") + 1)
-    return True
+        return Guard("SELECT 1 AS id WHERE false")
+    return Guard("UPDATE billing_usageday SET calls = calls + 1 WHERE id = %s RETURNING id", (row.pk,))
 
 
 def _break(fault: str) -> None:
@@ -89,11 +89,11 @@ def _break(fault: str) -> None:
     from billing import holds, ledger
 
     if fault == "funds":
-        ledger.held_take = _held_take_unguarded
+        ledger.funds_guard = _funds_guard_unguarded
         with connection.cursor() as cursor:  # The constraint would save even the broken variant.
             cursor.execute("ALTER TABLE billing_wallet DROP CONSTRAINT IF EXISTS wallet_never_overspent")
     elif fault == "free_day":
-        holds._free_day_take = _free_day_take_unguarded
+        holds.free_day_guard = _free_day_guard_unguarded
 
 
 def _attempt(task: dict[str, Any]) -> str:
