@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import os
 import socket
 import ssl
 import time
@@ -98,7 +97,7 @@ class _Call:
     def __init__(self, timeout_s: float) -> None:
         self._deadline_s = time.monotonic() + timeout_s
         self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(os.environ.get("SSL_CERT_FILE") or certifi.where()),
+            ssl_context=_tls(),
             max_connections=1,
             network_backend=GuardedBackend(self._deadline_s),
         )
@@ -218,10 +217,12 @@ def left_s(deadline_s: float) -> float:
     return left
 
 
-@functools.lru_cache(maxsize=2)
-def _tls(authorities: str) -> ssl.SSLContext:
-    """Reading the authorities takes 20 ms: once per process. SSL_CERT_FILE names others than the usual ones."""
-    return ssl.create_default_context(cafile=authorities)
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Reading the authorities takes 20 ms: once per process. The system's count beside the usual ones."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context
 
 
 @contextmanager

@@ -17,16 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import orjson
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from gateway.api.replies import webhook_body
 from gateway.errors import AddressRefused, FetchFailed
 from gateway.http import http_post
 from gateway.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookReceiver
-from gateway.webhooks_out.bodies import body_compose
-from gateway.webhooks_out.schedule import GONE, is_worth_pausing, next_attempt_at
+from gateway.webhooks_out.schedule import ATTEMPTS_MAX, GONE, is_worth_pausing, next_attempt_at
 from gateway.webhooks_out.signing import signed_headers, webhook_secrets
+from inference.models import Generation
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +117,10 @@ def webhook_claim(delivery: WebhookDelivery, now: datetime) -> bool:
     if _is_paused(delivery):
         row.update(state=DeliveryState.PAUSED, next_attempt_at=None)
         return False
+    if delivery.attempts >= ATTEMPTS_MAX:
+        # Every attempt died before it could be recorded: whatever kills its senders must not do so for ever.
+        row.update(state=DeliveryState.FAILED, next_attempt_at=None)
+        return False
     delivery.attempts += 1
     return bool(row.update(next_attempt_at=now + LEASE, attempts=F("attempts") + 1))
 
@@ -123,7 +129,8 @@ def delivery_attempt(delivery: WebhookDelivery) -> Outcome:
     """One claimed attempt, whole: compose, sign, send, record."""
     now = timezone.now()
     if not delivery.body:
-        delivery.body = body_compose(delivery)
+        generation = Generation.objects.get(pk=delivery.generation_id or 0)
+        delivery.body = orjson.dumps(webhook_body(generation)).decode()
         WebhookDelivery.objects.filter(pk=delivery.pk).update(body=delivery.body)
     secrets = webhook_secrets(account_id=delivery.account_id, now=now)
     headers = signed_headers(secrets, message_id=delivery.message_id, body=delivery.body, now=now)

@@ -103,6 +103,14 @@ class TestTheOutbox:
         row = WebhookDelivery.objects.get()
         assert (row.state, row.attempts) == ("delivered", 2)
 
+    def test_a_message_that_kills_its_senders_is_given_up_on(self, alice, receiver):
+        tried(alice, receiver.url + "/hook")
+        now = timezone.now()
+        killed = lambda: Sender(run=lambda attempt: None)  # noqa: E731 - a new process each time
+        taken = [killed().send_due(now + number * sending.LEASE, 50) for number in range(ATTEMPTS_MAX + 1)]
+        assert taken == [1] * ATTEMPTS_MAX + [0]
+        assert WebhookDelivery.objects.get().state == "failed"
+
     def test_two_senders_that_saw_the_same_row_send_it_once(self, alice, receiver):
         settled(alice, receiver.url + "/hook")
         now = timezone.now()

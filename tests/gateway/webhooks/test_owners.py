@@ -22,7 +22,7 @@ from gateway.webhooks_out import (
     webhooks_forget,
 )
 from gateway.webhooks_out.sending import PER_ORIGIN_MAX, THREADS, Sender
-from inference.storage import get_storage
+from inference.models import Generation
 from tests.gateway.webhooks.support import send, settled, tried, verified
 from tests.support.receiver import reply
 
@@ -173,8 +173,8 @@ class TestSharing:
         assert Sender(run=lambda attempt: None).send_due(timezone.now(), 50) == THREADS
 
     def test_a_row_that_cannot_be_composed_is_logged_and_comes_back(self, alice, receiver, caplog):
-        generation = settled(alice, receiver.url + "/hook", reply={"base64": True})
-        get_storage().delete(generation.spec["output_keys"][0])
+        generation = settled(alice, receiver.url + "/hook")
+        Generation.objects.filter(pk=generation.pk).update(spec={})
         sender = Sender(run=lambda attempt: attempt())
         assert sender.send_due(timezone.now(), 50) == 1
         assert "could not be attempted" in caplog.text
