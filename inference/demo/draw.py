@@ -98,7 +98,8 @@ class Scene:
 
     def is_held_out(self) -> bool:
         """A fixed tenth of all scenes is never trained on, so that the score tests combining, not remembering."""
-        return zlib.crc32("/".join((self.shape, self.colour, self.background, self.size, self.position)).encode()) % 10 == 0
+        name = "/".join((self.shape, self.colour, self.background, self.size, self.position))
+        return zlib.crc32(name.encode()) % 10 == 0
 
 
 def scenes(*, held_out: bool) -> tuple[Scene, ...]:

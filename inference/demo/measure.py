@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,11 @@ BORDER_PX: Final = 4
 # Half the distance between the two most similar colours, roughly: less is shading, more is another thing.
 DISTANCE_MIN: Final = 45.0
 AREA_MIN: Final = 0.004  # of the picture; a smaller speck is no object
+AREA_MAX: Final = 0.65  # the biggest square takes 0.54; more is a picture without a background
 OVERLAP_MIN: Final = 0.75  # below it the outline is a blob, whatever shape it resembles most
 STAMP_PX: Final = 48
 
-Mask = NDArray[np.bool_]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def reading(image: Image.Image) -> Reading:
     ground = _border_colour(pixels)
     mask = _object_mask(pixels, ground)
     background = nearest_colour(ground)
-    if mask.mean() < AREA_MIN:
+    if not AREA_MIN <= mask.mean() <= AREA_MAX:
         return Reading(background)
     stamp, (left, top, right, bottom) = _stamp(mask)
     overlaps = {shape: _overlap(stamp, model) for shape, model in shape_models().items()}

@@ -1,4 +1,4 @@
-"""The demo model's architecture: tokenizer, text encoder, autoencoder, UNet and noise schedule, fixed once for all weights.
+"""The demo model's architecture: tokenizer, text encoder, autoencoder, UNet, noise schedule, the same for all weights.
 
 Trained and random weights are interchangeable because both come from here. It trains nothing.
 """
@@ -155,7 +155,7 @@ def assemble(
 
 
 def save(pipeline: StableDiffusionPipeline, folder: Path, card: str) -> None:
-    """Writes the pipeline in half precision with its model card, readable by everyone, saying nothing of this machine."""
+    """Writes the pipeline in half precision with its model card, readable by all, saying nothing of this machine."""
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder)
     (folder / "README.md").write_text(card)

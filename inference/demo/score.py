@@ -72,7 +72,10 @@ def sheet_draw(images: list[Image.Image], columns: int = 10) -> Image.Image:
     return sheet
 
 
-def pipeline_score(pipeline: StableDiffusionPipeline, told: list[Scene], sheet: Path | None, **how: Any) -> dict[str, Any]:
+def pipeline_score(
+    pipeline: StableDiffusionPipeline, told: list[Scene], sheet: Path | None, **how: Any
+) -> dict[str, Any]:
+    """Renders `told` and says how much of it is seen; `how` is passed to `pictures_render`."""
     captions = [plain_caption(scene) for scene in told]
     started_s = time.monotonic()
     images = list(pictures_render(pipeline, captions, **how))
