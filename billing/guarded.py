@@ -58,8 +58,9 @@ def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
         sql, values = insert.select()
         parts.append(f"row{number} AS ({sql})")
         parameters += values
+    statement = f"{', '.join(parts)} SELECT id FROM guard"  # noqa: S608 - parts hold our own names and placeholders
     with connection.cursor() as cursor:
-        cursor.execute(", ".join(parts) + " SELECT id FROM guard", parameters)
+        cursor.execute(statement, parameters)
         return cursor.fetchone() is not None
 
 

@@ -1,4 +1,4 @@
-"""L3, L4, L8: exact under a crowd of processes on a real PostgreSQL, each with a broken variant that fails the same test."""
+"""L3, L4, L8: exact under a crowd of processes on PostgreSQL; each proof has a broken variant that fails it."""
 
 import os
 
