@@ -32,7 +32,7 @@ NAVIGATION = (
         "",
         (
             Item("home", "Overview", "home", "dashboard:home"),
-            Item("models", "Models and playground", "cube", "site:models"),
+            Item("models", "Models", "cube", "site:models"),
             Item("gallery", "Gallery", "images", "dashboard:gallery"),
         ),
     ),

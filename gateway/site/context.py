@@ -65,4 +65,4 @@ def theme_of(request: HttpRequest) -> str:
 
 def site(request: HttpRequest) -> dict[str, Any]:
     """The context processor."""
-    return {"site": Site(base_url=base_url(request)), "theme": theme_of(request)}
+    return {"brand": Site(base_url=base_url(request)), "theme": theme_of(request)}

@@ -38,9 +38,11 @@ def money(amount_microusd: int | None) -> str:
 
 @register.filter
 def price(amount_microusd: int | None) -> str:
-    """A price or a charge, exact: at least four decimals, six where they say something. 4700 -> $0.0047."""
+    """A price or a charge, exact: at least four decimals, six where they say something. 4700 -> $0.0047, 0 -> $0.00."""
     if amount_microusd is None:
         return DASH
+    if int(amount_microusd) == 0:
+        return "$0.00"
     places = 4 if int(amount_microusd) % 100 == 0 else 6
     return _dollars(int(amount_microusd), places=places)
 

@@ -11,6 +11,21 @@ function formatter(unit) {
   return (value) => (value == null ? "–" : plain.format(value));
 }
 
+const DAY_S = 86400;
+
+// Ticks of the time axis, in the reader's zone: days for daily sums, hours (and the date at midnight) for hourly ones.
+function timeAxis(zone, daily) {
+  const part = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options });
+  const date = part({ day: "numeric", month: "short" });
+  const time = part({ hour: "2-digit", minute: "2-digit" });
+  const label = (epoch) => {
+    const text = time.format(epoch * 1000);
+    return daily || text === "00:00" ? date.format(epoch * 1000) : text;
+  };
+  const hours = [1, 2, 3, 6, 12].map((hour) => hour * 3600);
+  return { incrs: [...(daily ? [] : hours), DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S], values: (_, ticks) => ticks.map(label) };
+}
+
 function clock(zone) {
   const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   return (epoch) => format.format(epoch * 1000);
@@ -32,20 +47,24 @@ function draw(figure) {
     const values = legend.map((item, i) => `${item.textContent.trim()} ${text(data[i + 1][index])}`);
     read.textContent = `${when(data[0][index])}  ${values.join("  ")}`;
   };
+  const daily = data[0].length > 1 && data[0][1] - data[0][0] > DAY_S / 2;
+  const single = legend.length === 1;
+  const bars = window.uPlot.paths.bars({ size: [0.7, 48], align: 0 });
+  const step = data[0].length > 1 ? data[0][1] - data[0][0] : DAY_S;
   const plot = new window.uPlot({
     width: area.clientWidth,
     height: 240,
     tzDate: (epoch) => window.uPlot.tzDate(new Date(epoch * 1000), zone),
     cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     legend: { show: false },
-    scales: { y: { range: (_, low, high) => [Math.min(low ?? 0, 0), (high || 1) * 1.08] } },
+    scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => [Math.min(low ?? 0, 0), (high || 1) * 1.08] } },
     axes: [
-      { stroke: axis, font, grid: { show: false }, ticks: { stroke: grid, size: 4 } },
+      { stroke: axis, font, space: 64, grid: { show: false }, ticks: { stroke: grid, size: 4 }, ...timeAxis(zone, daily) },
       { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text) },
     ],
     series: [{}, ...legend.map((item, i) => ({
-      stroke: colour(item), width: 2, dash: DASHES[i], points: { show: data[0].length < 3 },
-      fill: legend.length === 1 ? `color-mix(in srgb, ${colour(item)} 12%, transparent)` : undefined,
+      stroke: colour(item), width: single ? 0 : 2, dash: DASHES[i], points: { show: !single && data[0].length < 3 },
+      paths: single ? bars : undefined, fill: single ? colour(item) : undefined,
     }))],
     hooks: { setCursor: [(self) => say(self.cursor.idx)] },
   }, data, area);

@@ -1,0 +1,100 @@
+"""Photographs pages of a running service at two widths in both themes, for people to look at.
+
+python -m tools.screenshots --base-url http://127.0.0.1:8000 --email ... --password ... --out .run/screenshots [path ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
+WIDTHS_PX = {1440: 900, 360: 740}
+THEMES = ("light", "dark")
+PUBLIC = ("/", "/pricing", "/models", "/docs", "/docs/errors", "/docs/reference", "/limits", "/status", "/nothing-here")
+ENTRANCE = ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/login/code/")
+SIGNED_IN = (
+    "/dashboard",
+    "/dashboard/get-started",
+    "/dashboard/keys",
+    "/dashboard/keys/new",
+    "/dashboard/usage",
+    "/dashboard/requests",
+    "/dashboard/gallery",
+    "/dashboard/billing",
+    "/dashboard/webhooks",
+    "/dashboard/team",
+    "/dashboard/profile",
+    "/accounts/email/",
+    "/accounts/2fa/",
+    "/accounts/sessions/",
+)
+
+
+def name_of(path: str) -> str:
+    return path.strip("/").replace("/", "-").replace("?", "-") or "home"
+
+
+def log_in(page: Page, base_url: str, email: str, password: str) -> None:
+    page.goto(f"{base_url}/accounts/login/")
+    page.fill("input[name=login]", email)
+    page.fill("input[name=password]", password)
+    page.click("main form button:has-text('Log in')")
+    page.wait_for_url("**/dashboard**")
+
+
+def shots(browser: Browser, options: argparse.Namespace, *, signed_in: bool, paths: list[str]) -> Iterator[Path]:
+    """One file per path, width and theme; the log-in happens once."""
+    context = browser.new_context()
+    page = context.new_page()
+    if signed_in:
+        log_in(page, options.base_url, options.email, options.password)
+    for theme in THEMES:
+        context.add_cookies([{"name": "theme", "value": theme, "url": options.base_url}])
+        for width_px, height_px in WIDTHS_PX.items():
+            page.set_viewport_size({"width": width_px, "height": height_px})
+            for path in paths:
+                target = Path(options.out) / f"{name_of(path)}-{width_px}-{theme}.png"
+                page.goto(options.base_url + path)
+                page.evaluate("document.fonts.ready.then(() => true)")
+                page.wait_for_timeout(options.settle_ms)
+                page.screenshot(path=target, full_page=True)
+                yield target
+    context.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="*", help="all pages when none is named")
+    parser.add_argument("--base-url", default="http://127.0.0.1:8000")
+    parser.add_argument("--email", default="")
+    parser.add_argument("--password", default="")
+    parser.add_argument("--out", default=".run/screenshots")
+    parser.add_argument("--settle-ms", type=int, default=150)
+    options = parser.parse_args()
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        named = list(options.paths)
+        for path in shots(browser, options, signed_in=False, paths=named or [*PUBLIC, *ENTRANCE]):
+            print(path)
+        if options.email:
+            for path in shots(browser, options, signed_in=True, paths=named or list(SIGNED_IN)):
+                print(path)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
