@@ -25,7 +25,8 @@ def store(tmp_path, monkeypatch):
 def get(key, *, method="GET", **headers):
     response = media(RequestFactory().generic(method, f"/media/{key}", headers=headers), key)
     response.body = b"".join(response.streaming_content) if response.streaming else response.content
-    response.close()
+    for close in response._resource_closers:  # response.close() would end a request, and with it a connection
+        close()
     return response
 
 
