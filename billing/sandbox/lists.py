@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from billing.sandbox.params import Params
 from billing.sandbox.refusals import parameter_invalid
 from billing.sandbox.routing import Call
 from billing.sandbox.world import Obj
@@ -20,10 +19,9 @@ COMPARISONS: dict[str, Callable[[int, int], bool]] = {
 
 def _in_range(value: int, wanted: Any) -> bool:
     """Whether an instant is the wanted one, or lies in the wanted range of gt, gte, lt, lte."""
-    if not isinstance(wanted, Params):
+    if not isinstance(wanted, dict):
         return bool(value == wanted)
-    bounds = wanted.values()
-    return all(COMPARISONS[name](value, bound) for name, bound in bounds.items())
+    return all(COMPARISONS[name](value, bound) for name, bound in wanted.items())
 
 
 def matching(call: Call, objects: Iterable[Obj], *names: str) -> list[Obj]:
@@ -31,7 +29,7 @@ def matching(call: Call, objects: Iterable[Obj], *names: str) -> list[Obj]:
     chosen = list(objects)
     for name in names:
         if name in call.params:
-            wanted = call.params.get(name)
+            wanted = call.params.plain(name)
             chosen = (
                 [obj for obj in chosen if _in_range(obj[name], wanted)]
                 if name == "created"

@@ -3,7 +3,9 @@
 It must not decide anything about Stripe; it turns bytes into requests and answers into bytes.
 """
 
+import contextlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,24 @@ class _Listener(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
+    def __init__(self, *args: Any) -> None:
+        self.open_sockets: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open_sockets.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open_sockets.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Ends the connections that clients keep open, or they would go on being served without a listener."""
+        for open_socket in list(self.open_sockets):
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+
 
 class Server:
     """The listening socket and its threads."""
@@ -50,6 +70,7 @@ class Server:
     def stop(self) -> None:
         self._listener.shutdown()
         self._listener.server_close()
+        self._listener.hang_up()
         self._thread.join()
 
 
