@@ -33,7 +33,7 @@ def control_queue(worker: str) -> str:
 
 
 def broker_url() -> str:
-    return os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL") or "filesystem://"
+    return os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL") or "filesystem://localhost//"
 
 
 def configure(app: Celery, *, run_dir: Path) -> None:
