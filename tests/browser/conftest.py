@@ -1,0 +1,192 @@
+"""Chromium against the whole service: every page that a test opens is watched for policy violations, script errors and
+requests to other hosts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.support.service import Service, running_service
+from tools.screenshots import ARGUMENTS, CHROMIUM
+
+PASSWORD = "an old sentence is a good password"
+AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason=f"needs Chromium at {CHROMIUM}")
+    for item in items:
+        if "tests/browser/" in str(item.path):
+            item.add_marker(pytest.mark.browser)
+            if not Path(CHROMIUM).exists():
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service with an engine that draws flat pictures, and static files collected as in production."""
+    run_dir = tmp_path_factory.mktemp("browser")
+    env = {"STATIC_ROOT": str(run_dir / "static"), "INSTANT_RENDER_S": "0.6", "WEB_THREADS": "40"}
+    with running_service(run_dir, env=env) as running:
+        running.manage("collectstatic", "--noinput", "-v", "0")
+        running.stop("web")
+        running.start("web")
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Watch:
+    """What went wrong on the watched pages."""
+
+    host: str
+    problems: list[str] = field(default_factory=list)
+
+    def attach(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # A page that answers 404 or 403 on purpose is told of in the console as well.
+        if message.type == "error" and "the server responded with a status of" not in message.text:
+            self.problems.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        local = (self.host, "data:", "blob:", "chrome-error:")
+        if not request.url.startswith(local):
+            self.problems.append(f"asked another host: {request.url}")
+
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture
+def new_page(browser: Browser, service: Service) -> Iterator[NewPage]:
+    """Pages of fresh contexts. The test fails when any of them broke the policy, threw, or asked another host."""
+    watch = Watch(service.url)
+    contexts: list[BrowserContext] = []
+
+    def make(*, width_px: int = 1280, height_px: int = 900, theme: str = "system", scripts: bool = True, **more: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width_px, "height": height_px},
+            java_script_enabled=scripts,
+            base_url=service.url,
+            **more,
+        )
+        context.add_cookies([{"name": "theme", "value": theme, "url": service.url}])
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        watch.attach(page)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert watch.problems == []
+
+
+def newest_mail(service: Service, after: int) -> str:
+    """The mail that came after the first `after` of them."""
+    folder = Path(service.run_dir) / "mail"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        mails = sorted(folder.glob("*"), key=lambda file: file.stat().st_mtime_ns) if folder.exists() else []
+        if len(mails) > after:
+            return mails[-1].read_text()
+        time.sleep(0.1)
+    raise TimeoutError("No mail came.")
+
+
+def mails_so_far(service: Service) -> int:
+    folder = Path(service.run_dir) / "mail"
+    return len(list(folder.glob("*"))) if folder.exists() else 0
+
+
+def sign_up(page: Page, service: Service, email: str) -> None:
+    """From the form over the code of the mail to the page that shows the first key."""
+    before = mails_so_far(service)
+    page.goto("/accounts/signup/")
+    page.fill("input[name=email]", email)
+    page.fill("input[name=password1]", PASSWORD)
+    page.click("main button:has-text('Make the account')")
+    page.wait_for_url("**/confirm-email/**")
+    code = re.search(r"^(\d{6})\r?$", newest_mail(service, before), re.MULTILINE)
+    assert code is not None
+    page.fill("input[name=code]", code[1])
+    page.click("main button:has-text('Confirm')")
+    page.wait_for_url("**/dashboard**")
+
+
+def log_in(page: Page, email: str) -> None:
+    page.goto("/accounts/login/")
+    page.fill("input[name=login]", email)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("main form button:has-text('Log in')")
+    page.wait_for_url("**/dashboard**")
+
+
+@pytest.fixture(scope="session")
+def customer(browser: Browser, service: Service) -> dict[str, Any]:
+    """One signed-up customer with a key and a picture: the state in which pages are looked at."""
+    email = "customer@example.org"
+    context = browser.new_context(base_url=service.url)
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    sign_up(page, service, email)
+    page.goto("/dashboard/get-started")
+    key = page.locator(".key-once code").inner_text()
+    reply = call(service, key, {"model_id": "demo", "prompt": "a red circle on a blue background", "seed": 7})
+    state = context.storage_state()
+    context.close()
+    return {"email": email, "key": key, "generation_id": reply["id"], "state": state}
+
+
+def call(service: Service, key: str, body: dict[str, Any]) -> dict[str, Any]:
+    """One call of the API, as any program makes it."""
+    request = urllib.request.Request(
+        f"{service.url}/api/v7/images/text-to-image",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=40) as response:
+        reply: dict[str, Any] = json.load(response)
+    return reply
+
+
+def shell(command: str) -> str:
+    """What a customer does with a copied line: paste it into a shell."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def axe_faults(page: Page) -> list[str]:
+    """Violations of WCAG 2.0 to 2.2, A and AA, on the page as it stands."""
+    page.evaluate(AXE)
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", AXE_TAGS)
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]

@@ -1,0 +1,154 @@
+"""What a customer does, from the first visit to a picture and a rolled key, with and without a script."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewPage, call, log_in, shell, sign_up
+from tests.support.service import Service
+
+
+class TestTheFirstFiveMinutes:
+    @pytest.mark.parametrize(("width_px", "height_px"), [(1280, 900), (360, 740)])
+    def test_the_copied_call_makes_the_picture_appear_on_the_page(
+        self, new_page: NewPage, service: Service, width_px: int, height_px: int
+    ) -> None:
+        page = new_page(width_px=width_px, height_px=height_px)
+        sign_up(page, service, f"first-{width_px}@example.org")
+        expect(page).to_have_url(re.compile("/dashboard/get-started"))
+        expect(page.get_by_text("Waiting for your call")).to_be_visible()
+        line = page.locator("[data-language=curl] code").inner_text()
+        assert page.locator(".key-once code").inner_text() in line
+        assert '"success"' in shell(line)
+        picture = page.locator("figure.frame img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+
+    def test_without_a_script_the_picture_appears_and_the_key_stays_in_sight(
+        self, new_page: NewPage, service: Service
+    ) -> None:
+        page = new_page(scripts=False)
+        sign_up(page, service, "plain@example.org")
+        key = page.locator(".key-once code").inner_text()
+        call(service, key, {"model_id": "demo", "prompt": "a green square"})
+        expect(page.frame_locator("iframe").locator("figure img")).to_be_visible()
+        assert page.locator(".key-once code").inner_text() == key
+
+    def test_the_key_is_gone_after_a_reload(self, new_page: NewPage, service: Service) -> None:
+        page = new_page()
+        sign_up(page, service, "reload@example.org")
+        key = page.locator(".key-once code").inner_text()
+        page.reload()
+        expect(page.locator(".key-once")).to_have_count(0)
+        assert key not in page.content()
+
+
+class TestKeys:
+    def test_a_key_is_shown_once_and_works_until_it_is_revoked(self, new_page: NewPage, service: Service) -> None:
+        page = new_page()
+        sign_up(page, service, "keys@example.org")
+        page.goto("/dashboard/keys/new")
+        page.fill("input[name=name]", "Batch jobs")
+        page.fill("input[name=budget]", "12.50")
+        page.click("button:has-text('Make the key')")
+        key = page.locator(".key-once code").inner_text()
+        assert call(service, key, {"model_id": "demo", "prompt": "a circle"})["status"] == "success"
+        page.goto("/dashboard/keys")
+        assert key not in page.content()
+        page.get_by_role("link", name="Revoke Batch jobs").click()
+        page.click("button:has-text('Revoke the key')")
+        page.wait_for_timeout(1000)
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            call(service, key, {"model_id": "demo", "prompt": "a circle"})
+        assert refusal.value.code == 401
+        refusal.value.close()
+
+    def test_a_rolled_key_and_its_successor_both_work_in_the_grace(self, new_page: NewPage, service: Service) -> None:
+        page = new_page()
+        sign_up(page, service, "roll@example.org")
+        old = page.locator(".key-once code").inner_text()
+        page.goto("/dashboard/keys")
+        page.get_by_role("link", name="Roll First key").click()
+        page.click("button:has-text('Roll the key')")
+        new = page.locator(".key-once code").inner_text()
+        assert new != old
+        for key in (old, new):
+            assert call(service, key, {"model_id": "demo", "prompt": "a circle"})["status"] == "success"
+        page.goto("/dashboard/keys")
+        expect(page.get_by_text("In grace")).to_be_visible()
+
+
+class TestThePlayground:
+    def test_a_picture_is_made_with_the_settings_and_the_code_follows(
+        self, new_page: NewPage, service: Service
+    ) -> None:
+        page = new_page()
+        sign_up(page, service, "play@example.org")
+        page.goto("/models/local/demo")
+        page.fill("textarea[name=prompt]", "a green square on a yellow background")
+        page.fill("input[name=samples]", "2")
+        expect(page.locator("[data-total]")).to_have_text("$0.0040")
+        expect(page.locator("#api [data-language=curl]")).to_contain_text("a green square on a yellow background")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("[data-pictures] img")).to_have_count(2)
+        expect(page.locator("[data-pictures] figcaption").first).to_contain_text("seed")
+
+    def test_a_visitor_is_asked_to_log_in_and_finds_the_form_as_it_was(
+        self, new_page: NewPage, service: Service
+    ) -> None:
+        page = new_page()
+        page.goto("/models/local/demo")
+        page.fill("textarea[name=prompt]", "a violet star")
+        page.click("[data-run]")
+        page.wait_for_url("**/accounts/login/**")
+        page.goto("/models/local/demo")
+        expect(page.locator("textarea[name=prompt]")).to_have_value("a violet star")
+
+    def test_without_a_script_the_call_leads_to_its_own_page(
+        self, new_page: NewPage, service: Service, customer: dict[str, str]
+    ) -> None:
+        page = new_page(scripts=False)
+        log_in(page, customer["email"])
+        page.goto("/models/local/demo")
+        page.click("[data-run]")
+        page.wait_for_url("**/dashboard/requests/**")
+        expect(page.locator("figure img").first).to_be_visible(timeout=15_000)
+
+
+class TestTheme:
+    def test_the_choice_holds_without_a_flash(self, new_page: NewPage) -> None:
+        page = new_page()
+        page.goto("/pricing")
+        page.locator("header").get_by_role("button", name="Dark").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        answer = page.reload()
+        assert answer is not None
+        assert 'data-theme="dark"' in answer.text()
+
+    def test_it_works_without_a_script(self, new_page: NewPage) -> None:
+        page = new_page(scripts=False)
+        page.goto("/pricing?from=here")
+        page.locator("header").get_by_role("button", name="Dark").click()
+        page.wait_for_url("**/pricing?from=here")
+        assert 'data-theme="dark"' in page.content()
+
+
+def test_the_first_tab_stop_leads_to_the_content(new_page: NewPage) -> None:
+    page = new_page()
+    page.goto("/pricing")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_copying_is_announced(new_page: NewPage) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto("/docs")
+    page.locator("[data-copy-code]").first.click()
+    expect(page.locator("#announce")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("curl ")
