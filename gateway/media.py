@@ -125,12 +125,17 @@ def _disposition(key: str) -> str:
 
 
 def _refusal(status: int, text: str) -> HttpResponse:
-    """Not to be remembered: the file may stand a second later."""
-    return _guarded(HttpResponse(text, status=status, content_type="text/plain", headers={"Cache-Control": "no-store"}))
+    """Not to be remembered: the file may stand a second later. Clients poll these addresses, as they were told to."""
+    response = HttpResponse(text, status=status, content_type="text/plain", headers={"Cache-Control": "no-store"})
+    # A picture that is not finished is no event: without this, Django writes a warning for every look.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return _guarded(response)
 
 
 def _guarded(response: R) -> R:
     """The bytes are a stranger's: never a document with rights here, and readable by any page that has the link."""
+    if isinstance(response, HttpResponse):
+        response.headers.setdefault("Content-Length", str(len(response.content)))
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -6,6 +6,7 @@ import pytest
 import time_machine
 from django.test import RequestFactory
 from django.utils import timezone
+from django.utils.log import log_response
 
 from gateway.media import media
 from inference.storage import get_storage, output_key
@@ -37,6 +38,11 @@ class TestBeforeAndAfter:
         store.write(KEY, PNG, "image/png")
         found = get(KEY)
         assert (found.status_code, found.body, found["Content-Type"]) == (200, PNG, "image/png")
+
+    def test_looking_for_an_unfinished_file_is_not_worth_a_line_in_the_log(self, store, caplog):
+        response = get(KEY)
+        log_response("Not Found: %s", KEY, response=response)
+        assert (response["Content-Length"], caplog.records) == (str(len(response.body)), [])
 
     def test_a_temporary_link_dies_at_its_hour_although_the_file_still_stands(self, store):
         key = output_key(token="abc", index=0, expires_epoch_s=NOW_S + 86_400)
