@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.db import connection
 from django.utils import timezone
 from PIL import Image
 
@@ -158,6 +159,8 @@ def _fetched(url: str, base_url: str, timeout_s: float) -> bytes:
     own = own_key(url, base_url)
     if own is not None:
         return _own(own)
+    if not connection.in_atomic_block:
+        connection.close()  # a slow server elsewhere must not keep one of the few connections
     if timeout_s <= 0:
         raise Unusable("could not be fetched: the pictures of this call took too long together")
     try:

@@ -34,7 +34,6 @@ from inference.selectors import CatalogueModel
 from inference.storage import output_key
 
 MODEL_ID_CHARS_MAX = 120
-DRAWS = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.INPAINT, Operation.OUTPAINT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ def _read(
     fields: Fields, profile: Profile, model: CatalogueModel, version: str
 ) -> tuple[dict[str, Any], Pictures, tuple[int | None, int | None]]:
     """Arguments of RenderSpec, the pictures to fetch, and the size that was asked for."""
-    if profile.operation not in DRAWS:
+    if not profile.draws:
         init = sources_read(fields, profile.init, most=1, required=True)
         nothing = Pictures(init=init, mask=[], control=None, ip_adapter=None)
         return editing_read(fields, profile), nothing, (None, None)
@@ -159,7 +158,7 @@ def _store_pictures(
         if pictures.control:
             arguments |= {"controls": pictures.control.refs(None), "guess_mode": pictures.control.guess_mode}
         return arguments, None
-    side_px_max = DRAWN_SIDE_PX_MAX if profile.operation in DRAWS else None
+    side_px_max = DRAWN_SIDE_PX_MAX if profile.draws else None
 
     def store(sources: list[Source]) -> list[StoredInput]:
         return inputs_store(fields, sources, base_url=call.base_url, side_px_max=side_px_max)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from inference.engine.spec import Operation
 
+DRAWING = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.INPAINT, Operation.OUTPAINT})
 # "model": the model's own size, in the picture's shape where there is a picture; "image": the picture's own size.
 SizeFrom = Literal["model", "image"] | tuple[int, int]
 
@@ -33,6 +34,11 @@ class Profile:
     strength: float = 0.7
     temp: bool = False
     single_output: bool = False
+
+    @property
+    def draws(self) -> bool:
+        """Whether it goes through the denoising steps; the others work on the picture as it is."""
+        return self.operation in DRAWING
 
 
 INIT = ("init_image", "image", "init_images")

@@ -32,6 +32,8 @@ def size_decide(
     asked: tuple[int | None, int | None], profile: Profile, model: CatalogueModel, picture: Size | None
 ) -> Size:
     """The size to draw at. What was not asked for comes from the profile, the picture or the model."""
+    if not profile.draws and picture is not None:
+        return picture
     width_px, height_px = asked
     if width_px is not None and height_px is not None:
         return width_px, height_px

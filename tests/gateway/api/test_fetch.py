@@ -106,7 +106,12 @@ def test_a_failed_job_is_an_error_with_status_200(api, job):
 def test_the_reply_tells_what_the_engine_really_used(api, job, only_generation):
     report = delivered(only_generation()).to_dict()
     report |= {
-        "used": {"prompt": "a red circle, sharp", "num_inference_steps": 7, "scheduler": "DDIMScheduler", "clip_skip": 1},
+        "used": {
+            "prompt": "a red circle, sharp",
+            "num_inference_steps": 7,
+            "scheduler": "DDIMScheduler",
+            "clip_skip": 1,
+        },
         "notes": ["tomesd: no effect here."],
     }
     generation_settle(generation_id=job, result=RenderResult.from_dict(report), now=timezone.now())
