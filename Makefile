@@ -59,12 +59,11 @@ check: lint types imports migrations test  ## All that the continuous integratio
 lint: setup  ## Style of Python and templates
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(if $(wildcard templates),$(PY) -m djlint --quiet --check --lint templates)
+	$(PY) -m djlint --quiet --lint templates
 
-format: setup  ## Rewrite Python and templates in the project's style
+format: setup  ## Rewrite Python in the project's style
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
-	$(if $(wildcard templates),-$(PY) -m djlint --quiet --reformat templates)
 
 types: setup  ## mypy, strict
 	$(PY) -m mypy
@@ -80,13 +79,14 @@ migrations: setup  ## The models and their migrations agree
 
 .PHONY: bench gallery screenshots
 bench: setup  ## Every benchmark; tables on the screen, JSON in benchmarks/results
-	$(PY) -m benchmarks $(ARGS)
+	for part in benchmarks/*/__main__.py; do $(PY) -m "$$(dirname "$$part" | tr / .)" $(ARGS) || exit 1; done
 
 gallery: setup  ## Render a page of sample pictures with the installed models
 	$(PY) -m tools.gallery $(ARGS)
 
-screenshots: setup  ## Photograph the pages of a running service, light and dark
-	$(PY) -m tools.screenshots $(ARGS)
+screenshots: setup  ## Photograph the pages of the service that `make run` has started, light and dark
+	. .run/demo.env && $(PY) -m tools.screenshots --base-url "$$URL" --email "$$ADMIN_EMAIL" \
+		--password "$$ADMIN_PASSWORD" $(ARGS)
 
 # ---------------------------------------------------------------------------------------------------------------------
 .PHONY: python
