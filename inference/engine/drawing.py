@@ -1,97 +1,122 @@
 """From a RenderSpec to samples, and from a finished sample to the picture: one Drawing per job.
 
-It decides what is really used, and keeps the list of what was changed (`used`) and of what had no effect (`notes`).
+It decides what is really used; what it changes or cannot honour goes into the job's Report.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 
-from inference.engine import compose, prompts, schedulers
+from inference.engine import adapting, compose, prompts, schedulers
 from inference.engine.errors import RenderFailed
-from inference.engine.families.base import Model, Sample, Start
+from inference.engine.families.base import Condition, Model, Role, Sample, Start, View
+from inference.engine.loading import CONSTRUCTION
 from inference.engine.parts import PartKind, PartRef
 from inference.engine.pixels import cover, opaque
+from inference.engine.report import NOTHING, Report
+from inference.engine.settings import EngineSettings
 from inference.engine.spec import Operation, RenderSpec
 
 DRAWS_FROM_PICTURE = (Operation.IMAGE_TO_IMAGE, Operation.INPAINT, Operation.OUTPAINT)
 DRAWS = (Operation.TEXT_TO_IMAGE, *DRAWS_FROM_PICTURE)
 # A repainted border must not keep the stretched pixels that fill the empty canvas.
 OUTPAINT_STRENGTH = 1.0
-
-# How "not used" is written for a field.
-NOTHING: dict[str, Any] = {"negative_prompt": "", "clip_skip": 0, "guidance_scale": 0.0, "strength": 1.0}
-
-
-class Report:
-    """What was used instead of what was asked, and what had no effect."""
-
-    def __init__(self) -> None:
-        self.used: dict[str, Any] = {}
-        self.notes: list[str] = []
-
-    def change(self, field: str, value: Any, note: str = "") -> None:
-        self.used[field] = value
-        self.note(note)
-
-    def note(self, text: str) -> None:
-        if text and text not in self.notes:
-            self.notes.append(text)
+# highres_fix redraws the enlarged picture: enough to add detail, too little to change what is where.
+HIGHRES_STRENGTH = 0.5
+# Panorama windows move by this share of their side, as in diffusers' panorama pipeline (8 of 64 latents).
+PANORAMA_STRIDES = 8
 
 
 def needs(spec: RenderSpec) -> tuple[PartRef, ...]:
     """The parts that must be in memory for a drawing job, the base model first."""
-    refs = [PartRef(PartKind.MODEL, spec.model.source, spec.model)]
-    refs += [PartRef(PartKind.CONTROLNET, control.source) for control in spec.controls]
-    if spec.vae:
-        refs.append(PartRef(PartKind.VAE, spec.vae.source))
-    return tuple(dict.fromkeys(refs))
+    return tuple(dict.fromkeys([PartRef(PartKind.MODEL, spec.model.source, spec.model), *adapting.needs(spec)]))
 
 
 class Drawing:
-    """A job's common part, made once: text, scheduler, pictures. Then one Sample per image."""
+    """A job's common part, made once: text, scheduler, pictures, adapters. Then one Sample per image."""
 
     def __init__(
-        self, spec: RenderSpec, inputs: Mapping[str, Image.Image], parts: Mapping[PartRef, Any], report: Report
+        self,
+        spec: RenderSpec,
+        pictures: Mapping[str, Image.Image],
+        parts: Mapping[PartRef, Any],
+        report: Report,
+        settings: EngineSettings,
     ) -> None:
-        self.spec, self.inputs, self.parts, self.report = spec, inputs, parts, report
+        self.spec, self.pictures, self.parts, self.report, self.settings = spec, pictures, parts, report, settings
         self.model: Model = parts[PartRef(PartKind.MODEL, spec.model.source, spec.model)]
         self.family = self.model.family
-        self.width_px, self.height_px = self._size()
-        self.image, self.mask = self._pictures()
+        self.size = self._size()
+        self.image, self.mask = self._image_and_mask()
         self.vae = self._vae()
         self.schedule = self._schedule()
+        self.loras = adapting.loras(spec, parts, self.model, report)
+        self.dress = adapting.dresses(spec, self.model, report)
+        self.controls = adapting.controls(
+            spec, parts, self.model, pictures, self.size, self.mask, settings.model_dir, CONSTRUCTION
+        )
         self.conditions = self._conditions()
+        self.views = self._views()
+        self.first_size = self._first_size()
         self._tell_ignored()
 
+    # --- Samples ------------------------------------------------------------------------------------------------------
+
     def sample(self, index: int) -> Sample:
-        spec = self.spec
-        seed = spec.seed + index
-        start = Start(
-            width_px=self.width_px,
-            height_px=self.height_px,
+        start = self._start(self.spec.seed + index)
+        if self.first_size:
+            start.width_px, start.height_px = self.first_size
+        sample = self._sample(start, index)
+        if self.first_size:
+            sample.then = lambda first: self._enlarged(first, index)
+            sample.steps_after = self._highres_steps()
+        return sample
+
+    def _start(self, seed: int) -> Start:
+        width_px, height_px = self.size
+        return Start(
+            width_px=width_px,
+            height_px=height_px,
             seed=seed,
-            steps=max(spec.num_inference_steps, 1),
-            guidance=spec.guidance_scale,
+            steps=max(self.spec.num_inference_steps, 1),
+            guidance=self.spec.guidance_scale,
             strength=self._strength(),
             scheduler=self.schedule.build(seed),
             conditions=self.conditions,
             image=self.image,
             mask=self.mask,
             vae=self.vae,
+            views=self.views,
         )
+
+    def _sample(self, start: Start, index: int) -> Sample:
         sample = self.family.start(self.model, start)
-        if spec.deterministic:
-            sample.dress = ("alone", spec.token, index)
+        sample.loras, sample.dress, sample.controls = self.loras, self.dress, self.controls
+        if self.spec.deterministic:
+            sample.alone = (self.spec.token, index)
         return sample
 
-    def predict(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+    def _enlarged(self, first: Sample, index: int) -> Sample:
+        """The second half of highres_fix: the small picture, enlarged, is drawn over at the full size."""
+        start = self._start(self.spec.seed + index)
+        start.image = self.family.decode(self.model, first).resize(self.size, Image.Resampling.LANCZOS)
+        start.strength = HIGHRES_STRENGTH
+        second = self._sample(start, index)
+        second.steps_before = first.steps
+        return second
+
+    def _highres_steps(self) -> int:
+        steps = max(self.spec.num_inference_steps, 1)
+        return (steps - self.family.first_step(steps, HIGHRES_STRENGTH)) * self.schedule.build(0).order
+
+    def predict(self, samples: Sequence[Sample], rows_max: int) -> list[torch.Tensor]:
         """One step's predictions for samples of this drawing's bucket, whichever jobs they belong to."""
-        return self.family.predict(self.model, samples)
+        return self.family.predict(self.model, samples, rows_max)
 
     def picture(self, sample: Sample, *, tiled: bool = False) -> Image.Image:
         """`tiled` decodes piece by piece: less memory, and seams that are blended."""
@@ -109,7 +134,7 @@ class Drawing:
     def bucket(self, sample: Sample) -> tuple[Any, ...]:
         return (id(self.model), self.family.bucket(self.model, sample))
 
-    # --- Decisions ----------------------------------------------------------------------------------------------------
+    # --- Pictures and sizes -------------------------------------------------------------------------------------------
 
     def _size(self) -> tuple[int, int]:
         """Rounded down to what the latents can hold."""
@@ -120,33 +145,67 @@ class Drawing:
             self.report.note(f"The size was rounded down to a multiple of {unit} px.")
         return width_px, height_px
 
-    def _pictures(self) -> tuple[Image.Image | None, Image.Image | None]:
+    def _image_and_mask(self) -> tuple[Image.Image | None, Image.Image | None]:
         spec = self.spec
         if spec.operation not in DRAWS_FROM_PICTURE:
             return None, None
         if not spec.init_images:
             raise RenderFailed(code="invalid_input", message=f"init_image: {spec.operation} needs a picture.")
-        first = opaque(self.input(spec.init_images[0]))
+        first = opaque(self._picture(spec.init_images[0]))
         if spec.operation == Operation.OUTPAINT:
             overlap_px = spec.outpaint.overlap_px if spec.outpaint else 0
-            return compose.outpaint_canvas(first, self.width_px, self.height_px, overlap_px)
-        image = cover(first, self.width_px, self.height_px)
+            return compose.outpaint_canvas(first, *self.size, overlap_px)
+        image = cover(first, *self.size)
         if spec.operation == Operation.IMAGE_TO_IMAGE:
             return image, None
         if not spec.mask_image:
             raise RenderFailed(code="invalid_input", message="mask_image: inpainting needs a mask.")
-        mask = compose.prepare_mask(self.input(spec.mask_image), first.size, self.width_px, self.height_px)
-        return image, mask
+        return image, compose.prepare_mask(self._picture(spec.mask_image), first.size, *self.size)
 
-    def input(self, key: str) -> Image.Image:
-        if key not in self.inputs:
+    def _picture(self, key: str) -> Image.Image:
+        if key not in self.pictures:
             raise RenderFailed(code="invalid_input", message=f"The picture {key} did not come with the job.")
-        return self.inputs[key]
+        return self.pictures[key]
 
     def _strength(self) -> float:
         if self.spec.operation == Operation.OUTPAINT:
             return OUTPAINT_STRENGTH
         return min(max(self.spec.strength, 0.0), 1.0)
+
+    def _native_latents(self) -> int:
+        """The side, in latents, that the network was trained on."""
+        side: int = self.model.denoiser.config.get("sample_size", None) or 0
+        return side
+
+    def _views(self) -> tuple[View, ...]:
+        """A panorama is seen through windows of the network's own size, which overlap."""
+        if not self.spec.panorama:
+            return ()
+        window = self._native_latents()
+        width, height = (side // self.model.scale for side in self.size)
+        if not self.family.wears_dresses or self.controls or self.spec.highres_fix or max(width, height) <= window:
+            self.report.drop("panorama", "it is for sizes beyond the model's own, without ControlNet or highres_fix")
+            return ()
+        return tuple(
+            View(top, left, min(window, height), min(window, width))
+            for top in _starts(height, window)
+            for left in _starts(width, window)
+        )
+
+    def _first_size(self) -> tuple[int, int] | None:
+        """For highres_fix: the size of the model's own area in the asked shape. None draws at once in full size."""
+        if not self.spec.highres_fix:
+            return None
+        native_px = self._native_latents() * self.model.scale
+        width_px, height_px = self.size
+        factor = math.sqrt(native_px**2 / (width_px * height_px))
+        if self.spec.operation != Operation.TEXT_TO_IMAGE or self.controls or not native_px or factor > 0.9:
+            self.report.drop("highres_fix", "it is for text-to-image beyond the model's own size, without ControlNet")
+            return None
+        unit = self.family.size_unit(self.model)
+        return (max(round(width_px * factor / unit), 1) * unit, max(round(height_px * factor / unit), 1) * unit)
+
+    # --- Model settings -----------------------------------------------------------------------------------------------
 
     def _vae(self) -> Any:
         if self.spec.vae is None:
@@ -164,45 +223,78 @@ class Drawing:
             name=spec.scheduler,
             karras=spec.use_karras_sigmas,
             algorithm=spec.algorithm_type,
+            steps=spec.num_inference_steps,
+            from_picture=self.image is not None or spec.highres_fix,
             allowed=self.family.schedulers,
         )
         for note in plan.notes:
             self.report.note(note)
-        if plan.class_name != spec.scheduler:
-            self.report.change("scheduler", plan.class_name)
-        if plan.uses_karras_sigmas != spec.use_karras_sigmas:
-            self.report.change("use_karras_sigmas", plan.uses_karras_sigmas)
-        if plan.algorithm_type != spec.algorithm_type:
-            self.report.change("algorithm_type", plan.algorithm_type)
+        used = {
+            "scheduler": plan.class_name,
+            "use_karras_sigmas": plan.uses_karras_sigmas,
+            "algorithm_type": plan.algorithm_type,
+        }
+        self.report.used |= {field: value for field, value in used.items() if value != getattr(spec, field)}
         return plan
 
-    def _conditions(self) -> Any:
+    def _conditions(self) -> tuple[Condition, ...]:
         spec = self.spec
-        prompt = spec.prompt
+        with adapting.text_adapted(spec, self.parts, self.model, self.loras):
+            conditions = self.family.encode(
+                self.model,
+                self._prompt(),
+                spec.negative_prompt,
+                guidance=spec.guidance_scale,
+                clip_skip=self._clip_skip(),
+                size=self.size,
+            )
+        if spec.self_attention and self.family.wears_dresses:
+            conditions = (*conditions, Condition(conditions[-1].tensors, Role.PERTURBED))
+            self.report.note("self_attention was done by perturbed-attention guidance.")
+        if spec.ip_adapter and self.family.wears_dresses:
+            picture = self._picture(spec.ip_adapter.image)
+            conditions, dress = adapting.with_picture_prompt(
+                conditions, spec.ip_adapter, picture, self.parts, self.model
+            )
+            self.dress = (*self.dress, dress)
+        return conditions
+
+    def _prompt(self) -> str:
+        """The prompt with the model's own words, enhanced where asked."""
+        spec, prompt = self.spec, self.spec.prompt
+        words = spec.model.trigger_words.strip()
+        if words and words.lower() not in prompt.lower():
+            prompt = f"{words}, {prompt}" if prompt else words
         if spec.enhance_prompt:
             prompt = prompts.enhance(prompt, spec.enhance_style)
             self.report.note(prompts.style_note(spec.enhance_style) or "")
         if prompt != spec.prompt:
             self.report.change("prompt", prompt)
-        return self.family.encode(
-            self.model,
-            prompt,
-            spec.negative_prompt,
-            guidance=spec.guidance_scale,
-            clip_skip=self._clip_skip(),
-            size=(self.width_px, self.height_px),
-        )
+        read = self.family.tokens_read(self.model, prompt)
+        if read:
+            self.report.note(f"Only the first {read} tokens of the prompt were read.")
+        return prompt
 
     def _clip_skip(self) -> int:
         most = max(self.family.clip_layers(self.model) - 1, 0)
         clip_skip = min(max(self.spec.clip_skip, 0), most)
         if clip_skip != self.spec.clip_skip:
             note = f"clip_skip: at most {most} layers of this model's text encoder can be skipped."
-            self.report.change("clip_skip", clip_skip, note if most else "clip_skip has no effect on this model.")
+            self.report.change("clip_skip", clip_skip, note if most else "clip_skip had no effect on this model.")
         return clip_skip
 
     def _tell_ignored(self) -> None:
-        """What this model does not look at is reported as unused, and in words where it was asked for."""
+        """What this model does not look at is reported as unused, in words where it was asked for."""
         for field in self.family.ignored(self.model):
             if getattr(self.spec, field) != NOTHING[field]:
-                self.report.change(field, NOTHING[field], f"{field} has no effect on this model.")
+                self.report.drop(field, "this model does not use it")
+        for field in ("self_attention", "ip_adapter"):
+            if getattr(self.spec, field) and not self.family.wears_dresses:
+                self.report.drop(field, "this family of models does not use it")
+
+
+def _starts(length: int, window: int) -> list[int]:
+    """Where the windows begin along one side: a stride apart, and one at the very end."""
+    if length <= window:
+        return [0]
+    return [*range(0, length - window, max(window // PANORAMA_STRIDES, 1)), length - window]

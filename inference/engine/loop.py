@@ -20,6 +20,7 @@ from inference.engine import events, operations
 from inference.engine.drawing import Drawing
 from inference.engine.errors import RenderFailed
 from inference.engine.fairness import FairShare
+from inference.engine.families.base import Sample
 from inference.engine.outputs import EngineStatus, ResidentModel
 from inference.engine.parts import PartRef
 from inference.engine.pool import Pool
@@ -92,7 +93,7 @@ class Loop:
 
     def _accept(self, job: Job) -> None:
         try:
-            refs = operations.needs(job.spec)
+            refs = operations.needs(job.spec, self.settings)
         except RenderFailed as failure:
             job.future.set_exception(failure)
             return
@@ -186,7 +187,7 @@ class Loop:
         work.tell("started", 0)
         if work.draws:
             with self._timed([work]):
-                work.drawing = Drawing(work.spec, work.job.inputs, work.parts(), work.report)
+                work.drawing = Drawing(work.spec, work.job.inputs, work.parts(), work.report, self.settings)
 
     @torch.inference_mode()
     def _start_rows(self) -> None:
@@ -205,8 +206,7 @@ class Loop:
         if work.drawing is None:
             return Row(work, index, bucket=(spec.token, index), cost=operations.cost(spec))
         sample = work.drawing.sample(index)
-        cost = spec.width_px * spec.height_px * len(sample.conditions) / 2e6
-        return Row(work, index, bucket=work.drawing.bucket(sample), sample=sample, cost=cost)
+        return Row(work, index, bucket=work.drawing.bucket(sample), sample=sample, cost=_cost(sample))
 
     # --- Computing ----------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class Loop:
         with self._timed(works):
             if rows[0].sample is None:
                 with self._blame(works):
-                    operations.run(rows[0])
+                    operations.run(rows[0], self.settings)
             else:
                 self._step(rows)
         return True
@@ -240,7 +240,7 @@ class Loop:
         drawing, samples = rows[0].work.drawing, [row.sample for row in rows if row.sample]
         assert drawing is not None
         try:
-            predictions = drawing.predict(samples)
+            predictions = drawing.predict(samples, self._capacity(rows[0].bucket))
             self.counts["forwards"] += 1
             self.counts["forward_rows"] += sum(row.weight for row in rows)
             return list(zip(rows, predictions, strict=True))
@@ -263,14 +263,20 @@ class Loop:
         assert sample is not None
         assert work.drawing is not None
         work.drawing.family.advance(sample, prediction)
-        work.tell("step", row.index, sample.step, sample.steps)
+        step, steps = sample.progress
+        work.tell("step", row.index, step, steps)
+        if sample.done and sample.then:
+            row.sample = sample.then(sample)
+            row.bucket = work.drawing.bucket(row.sample)
+            row.cost = _cost(row.sample)
+            return
         if sample.done:
             self._finish(row)
             return
         every = self.settings.preview_every_steps
         if every and sample.step % every == 0 and work.job.listener:
             png = events.preview_png(work.drawing.model, sample)
-            work.tell("preview", row.index, sample.step, sample.steps, preview_png=png)
+            work.tell("preview", row.index, step, steps, preview_png=png)
 
     def _finish(self, row: Row) -> None:
         drawing, sample = row.work.drawing, row.sample
@@ -284,7 +290,7 @@ class Loop:
             self.counts["oom"] += 1
             self._release_memory()
             image = drawing.picture(sample, tiled=True)
-        operations.finish(row, image)
+        operations.finish(row, image, self.settings)
         self.counts["images_done"] += 1
 
     def _release_memory(self) -> None:
@@ -346,3 +352,9 @@ class Loop:
             oom_count=self.counts["oom"],
             progress={work.spec.token: work.progress() for work in self.works},
         )
+
+
+def _cost(sample: Sample) -> float:
+    """Megapixels of one step; a picture with guidance (two rows) counts once."""
+    window = sample.views[0]
+    return window.height * window.width * 64 * sample.rows / 2e6

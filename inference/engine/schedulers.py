@@ -18,6 +18,8 @@ from inference.engine.scheduler_names import ALGORITHMS, CLASSIC, FLOW, Choice, 
 
 # Resolved once at import: diffusers' lazy attributes are not safe to touch from several threads.
 CLASSES: dict[str, Any] = {name: getattr(diffusers, name) for name in (*CLASSIC, *FLOW)}
+# Below this, PNDM has no room for its first steps of another kind and must leave them out.
+PNDM_STEPS_MIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,28 @@ class Plan:
 
 
 def plan(
-    own: Any, *, name: str | None, karras: bool = False, algorithm: str | None = None, allowed: tuple[str, ...]
+    own: Any,
+    *,
+    name: str | None,
+    karras: bool = False,
+    algorithm: str | None = None,
+    steps: int,
+    from_picture: bool = False,
+    allowed: tuple[str, ...],
 ) -> Plan:
     """The scheduler `name` on the schedule of `own` (the model's scheduler). None means the model's own class.
 
     `allowed` are the classes that fit the model's family; another choice falls back to the model's own with a note.
+    So does one that cannot start from a picture.
     """
     own_name = type(own).__name__
     choice = _choice(name, own_name)
     notes = [choice.note] if choice.note else []
     if choice.class_name not in allowed and choice.class_name != own_name:
         notes.append(f"{choice.class_name} does not fit this family of models; {own_name} was used.")
+        choice = Choice(own_name)
+    if from_picture and not hasattr(CLASSES[choice.class_name], "add_noise") and choice.class_name in CLASSIC:
+        notes.append(f"{choice.class_name} cannot start from a picture; {own_name} was used.")
         choice = Choice(own_name)
     settings = dict(choice.settings)
     accepted = _parameters(CLASSES[choice.class_name].__init__)
@@ -64,6 +77,8 @@ def plan(
     wanted = ALGORITHMS.get((algorithm or "").strip().lower())
     if wanted and "algorithm_type" in accepted and choice.class_name.startswith("DPMSolver"):
         settings["algorithm_type"] = wanted
+    if choice.class_name == "PNDMScheduler" and steps < PNDM_STEPS_MIN:
+        settings["skip_prk_steps"] = True
     return Plan(choice.class_name, dict(own.config), settings, tuple(notes))
 
 

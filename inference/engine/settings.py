@@ -22,7 +22,9 @@ class EngineSettings:
     memory_budget_bytes: room for resident models; 0 means most of the device's (GPU) or half of the machine's memory.
     allow_hub: whether a model id of the form owner/name may be downloaded; else only the local hub cache serves it.
     tokenizers_dir: tokenizers of single-file checkpoints (folders clip, openclip, t5); default MODEL_DIR/tokenizers.
-    safety_dir: the safety checker, absolute or relative to MODEL_DIR.
+    safety_dir: the safety checker's folder, absolute or relative to MODEL_DIR.
+    require_safety: fail a job that asks for the check while no checker is installed, instead of saying so.
+    upscaler: what enlarges drawn pictures: a file or a folder with one, absolute or relative to MODEL_DIR.
     preview_every_steps: 0 sends no previews.
     compile: torch.compile of the denoiser's repeated blocks; pays after minutes of the same model.
     attention_backend: a diffusers backend name such as "flash" or "_flash_3"; empty leaves PyTorch's own.
@@ -41,6 +43,8 @@ class EngineSettings:
     tokenizers_dir: Path | None = None
     configs_dir: Path = CONFIGS_DIR
     safety_dir: Path = Path("safety")
+    require_safety: bool = False
+    upscaler: Path = Path("upscaler")
     preview_every_steps: int = 0
     compile: bool = False
     channels_last: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
@@ -89,18 +90,33 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
-    """The names and shapes in a safetensors file. The first 8 bytes tell the length of the JSON that follows."""
+    """The names and shapes in a safetensors file."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > HEADER_MAX_BYTES:
-                raise ValueError
-            entries = json.loads(file.read(length))
-        return {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
+        return {name: tuple(entry["shape"]) for name, entry in _raw_header(path).items() if name != "__metadata__"}
     except FileNotFoundError as error:
         raise RenderFailed(code="model_missing", message=f"{path.name} is missing.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise RenderFailed(code="model_unreadable", message=f"{path.name} is no intact safetensors file.") from error
+
+
+def _raw_header(path: Path) -> dict[str, Any]:
+    """The format's first 8 bytes tell the length of the JSON that follows."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > HEADER_MAX_BYTES:
+            raise ValueError(f"A header of {length} bytes is too long.")
+        entries: dict[str, Any] = json.loads(file.read(length))
+    return entries
+
+
+def lora_metadata(path: Path) -> dict[str, Any]:
+    """What newer diffusers write about a LoRA into the header: rank and alpha by component."""
+    if path.suffix != ".safetensors":
+        return {}
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, struct.error):
+        told = json.loads(_raw_header(path).get("__metadata__", {}).get("lora_adapter_metadata", "{}"))
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 def estimate_bytes(path: Path, item_bytes: int, variant: str | None = None) -> int:

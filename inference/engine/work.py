@@ -12,12 +12,13 @@ from typing import Any
 from PIL import Image
 
 from inference.engine import events
-from inference.engine.drawing import DRAWS, Drawing, Report
+from inference.engine.drawing import DRAWS, Drawing
 from inference.engine.errors import RenderFailed
 from inference.engine.families.base import Sample
 from inference.engine.outputs import EngineImage, EngineOutput, JobProgress
 from inference.engine.parts import PartRef
 from inference.engine.pool import Resident
+from inference.engine.report import Report
 from inference.engine.spec import RenderSpec
 
 
@@ -128,7 +129,7 @@ class Work:
     def progress(self) -> JobProgress:
         state = "drawing" if self.started else "loading" if self.missed_s is not None else "waiting"
         furthest = max((row.sample for row in self.rows if row.sample), key=lambda s: s.step / s.steps, default=None)
-        step, steps = (furthest.step, furthest.steps) if furthest else (0, self.spec.num_inference_steps)
+        step, steps = furthest.progress if furthest else (0, self.spec.num_inference_steps)
         return JobProgress(images_done=len(self.images), images=self.spec.samples, step=step, steps=steps, state=state)
 
 
@@ -148,13 +149,13 @@ class Row:
 
     @property
     def weight(self) -> int:
-        return len(self.sample.conditions) if self.sample else 1
+        return self.sample.rows if self.sample else 1
 
     def deliver(self, image: Image.Image, *, flagged: bool) -> None:
         seed = self.work.spec.seed + self.index
         self.work.images.append(EngineImage(index=self.index, seed=seed, image=image, flagged=flagged))
         self.work.rows.remove(self)
-        steps = self.sample.steps if self.sample else 1
+        steps = self.sample.progress[1] if self.sample else 1
         self.work.tell("finished", self.index, steps, steps)
 
 

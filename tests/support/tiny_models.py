@@ -254,14 +254,18 @@ def flux(seed: int = 0, *, guidance: bool = True) -> FluxPipeline:
 
 
 def controlnet(network: UNet2DConditionModel, seed: int = 0, **extra: Any) -> ControlNetModel:
-    """A ControlNet of this UNet. A fresh one is a no-op (zero convolutions), so those are filled with noise."""
+    """A ControlNet of this UNet. A fresh one is a no-op (zero convolutions), so those are filled with noise.
+
+    The hint's own last layer gets much more of it: else another hint would hardly make another picture.
+    """
     torch.manual_seed(seed)
     net = ControlNetModel.from_unet(network, conditioning_embedding_out_channels=(8, 8, 16, 16)).eval()
     if extra:
         net.register_to_config(**extra)
-    ends = (net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out)
-    for parameter in (p for end in ends for p in end.parameters()):
-        torch.nn.init.normal_(parameter, std=0.05)
+    for end, std in ((net.controlnet_down_blocks, 0.05), (net.controlnet_mid_block, 0.05)):
+        for parameter in end.parameters():
+            torch.nn.init.normal_(parameter, std=std)
+    torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight, std=30.0)
     return net
 
 

@@ -9,8 +9,8 @@ pipeline computes it; only the network's forward is shared.
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -20,107 +20,14 @@ from PIL import Image
 
 from inference.engine import schedulers
 from inference.engine.errors import RenderFailed
+from inference.engine.families import lora
+from inference.engine.families.dresses import perturbed, worn
+from inference.engine.families.sample import Batch, Condition, Model, Role, Row, Sample, Start, Tensors, View
 
-Tensors = dict[str, torch.Tensor]
+# diffusers' default for perturbed-attention guidance.
+PERTURBED_SCALE = 3.0
 
-
-@dataclass(eq=False, slots=True)
-class Model:
-    """A loaded base model. `pipe` is the plain diffusers pipeline of its parts; nobody calls it, its helpers serve."""
-
-    model_id: str
-    family: Family
-    pipe: Any
-    device: torch.device
-    dtype: torch.dtype
-    variant: str = ""
-    """The pipeline class that the model's folder names: it tells apart what the weights' layout cannot."""
-
-    @property
-    def denoiser(self) -> Any:
-        return getattr(self.pipe, self.family.denoiser)
-
-    @property
-    def vae(self) -> Any:
-        return self.pipe.vae
-
-    @property
-    def scale(self) -> int:
-        """Pixels per latent, along a side."""
-        return int(self.pipe.vae_scale_factor)
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What one network row is told beside its latents: tensors with a leading dimension of 1, by name."""
-
-    tensors: Tensors
-    positive: bool = True
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Start:
-    """What a sample starts from. Pictures have the final size already; the mask is white where to repaint."""
-
-    width_px: int
-    height_px: int
-    seed: int
-    steps: int
-    guidance: float
-    strength: float = 1.0
-    scheduler: Any = None
-    conditions: tuple[Condition, ...] = ()
-    image: Image.Image | None = None
-    mask: Image.Image | None = None
-    latents: torch.Tensor | None = None
-    vae: Any = None
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Sample:
-    """One picture under way, with everything that belongs to it alone."""
-
-    latents: torch.Tensor
-    scheduler: Any
-    timesteps: torch.Tensor
-    step_arguments: dict[str, Any]
-    guidance: float
-    conditions: tuple[Condition, ...]
-    size: tuple[int, int]
-    vae: Any
-    noise: torch.Tensor
-    mask: torch.Tensor | None = None
-    image_latents: torch.Tensor | None = None
-    extra_channels: torch.Tensor | None = None
-    reference: torch.Tensor | None = None
-    controls: tuple[Any, ...] = ()
-    loras: tuple[Any, ...] = ()
-    dress: Hashable = None
-    step: int = 0
-    estimate: torch.Tensor | None = field(default=None)
-
-    @property
-    def steps(self) -> int:
-        return len(self.timesteps)
-
-    @property
-    def done(self) -> bool:
-        return self.step >= len(self.timesteps)
-
-    @property
-    def timestep(self) -> torch.Tensor:
-        return self.timesteps[self.step]
-
-
-@dataclass(eq=False, slots=True)
-class Batch:
-    """The rows of one forward: row i belongs to `samples[i]` and is told `conditions[i]`."""
-
-    samples: list[Sample]
-    conditions: list[Condition]
-    latents: torch.Tensor
-    timesteps: torch.Tensor
-    told: Tensors
+__all__ = ["Batch", "Condition", "Family", "Model", "Role", "Row", "Sample", "Start", "Tensors", "View"]
 
 
 class Family(abc.ABC):
@@ -130,6 +37,8 @@ class Family(abc.ABC):
     """The scheduler classes that fit; the model's own always does."""
     pipeline: ClassVar[Any]
     components: ClassVar[tuple[str, ...]]
+    wears_dresses: ClassVar[bool] = False
+    """Whether token merging, IP-Adapters and perturbed attention fit the network."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Components that a model of this family may lack."""
 
@@ -173,6 +82,10 @@ class Family(abc.ABC):
         """How many layers the CLIP text encoder has; 0 where skipping them has no meaning."""
         return 0
 
+    def tokens_read(self, model: Model, prompt: str) -> int:
+        """How many tokens of this prompt are read, if that is not all of them; else 0."""
+        return 0
+
     def set_timesteps(self, model: Model, scheduler: Any, steps: int, size: tuple[int, int]) -> None:
         scheduler.set_timesteps(steps)
 
@@ -211,6 +124,7 @@ class Family(abc.ABC):
             sample.image_latents = self.encode_image(model, sample.vae, start.image, generator)
         shape = (1, self.latent_channels(model), start.height_px // model.scale, start.width_px // model.scale)
         sample.noise = randn_tensor(shape, generator=generator, device=model.device, dtype=torch.float32)
+        sample.views = start.views or (View(0, 0, *shape[2:]),)
         sample.latents = self._first_latents(sample, start)
         if start.mask is not None and start.image is not None:
             self._start_mask(model, sample, start, generator)
@@ -255,40 +169,46 @@ class Family(abc.ABC):
         told = sample.conditions[0].tensors
         lengths = tuple((name, tuple(tensor.shape[1:])) for name, tensor in sorted(told.items()))
         controls = tuple(control.key for control in sample.controls)
-        beside = [None if t is None else tuple(t.shape) for t in (sample.extra_channels, sample.reference)]
-        return (tuple(sample.latents.shape), lengths, controls, tuple(beside), sample.dress)
+        reference = None if sample.reference is None else tuple(sample.reference.shape)
+        window = (sample.views[0].height, sample.views[0].width, sample.extra_channels is not None)
+        dress = tuple(dress.key for dress in sample.dress)
+        return (window, lengths, controls, reference, dress, sample.alone)
 
-    def predict(self, model: Model, samples: Sequence[Sample]) -> list[torch.Tensor]:
-        """The guided prediction of each sample's next step, from one forward. All samples are of one bucket."""
-        rows = [(sample, condition) for sample in samples for condition in sample.conditions]
-        scaled = {id(s): self.scaled_latents(s) for s in samples}
-        inputs = [
-            scaled[id(s)] if s.extra_channels is None else torch.cat([scaled[id(s)], s.extra_channels], dim=1)
-            for s, _ in rows
-        ]
+    def predict(self, model: Model, samples: Sequence[Sample], rows_max: int) -> list[torch.Tensor]:
+        """The guided prediction of each sample's next step. All samples are of one bucket.
+
+        It is one forward, unless a sample alone has more than `rows_max` rows (a panorama of many windows).
+        """
+        rows = [Row(s, condition, view) for s in samples for view in s.views for condition in s.conditions]
+        inputs = {id(sample): self._input(sample) for sample in samples}
+        parts = [self._run(model, rows[i : i + rows_max], inputs) for i in range(0, len(rows), rows_max)]
+        predictions = torch.cat(parts).float()
+        out, first = [], 0
+        for sample in samples:
+            out.append(_merged(sample, predictions[first : first + sample.rows]))
+            first += sample.rows
+        return out
+
+    def _run(self, model: Model, rows: list[Row], inputs: dict[int, torch.Tensor]) -> torch.Tensor:
         batch = Batch(
-            samples=[sample for sample, _ in rows],
-            conditions=[condition for _, condition in rows],
-            latents=torch.cat(inputs).to(model.dtype),
-            timesteps=torch.stack([s.timestep.float() for s, _ in rows]).to(model.device),
-            told={name: torch.cat([c.tensors[name] for _, c in rows]) for name in rows[0][1].tensors},
+            rows=rows,
+            latents=torch.cat([row.view.of(inputs[id(row.sample)]) for row in rows]).to(model.dtype),
+            timesteps=torch.stack([row.sample.timestep.float() for row in rows]).to(model.device),
+            told={name: torch.cat([r.condition.tensors[name] for r in rows]) for name in rows[0].condition.tensors},
         )
-        return self._guide(samples, self.forward(model, batch).float())
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lora.applied(model.denoiser, self.denoiser, [row.sample.loras for row in rows]))
+            stack.enter_context(worn(model.denoiser, rows[0].sample.dress))
+            stack.enter_context(perturbed(model.denoiser, rows))
+            return self.forward(model, batch)
+
+    def _input(self, sample: Sample) -> torch.Tensor:
+        scaled = self.scaled_latents(sample)
+        return scaled if sample.extra_channels is None else torch.cat([scaled, sample.extra_channels], dim=1)
 
     def scaled_latents(self, sample: Sample) -> torch.Tensor:
         scaled: torch.Tensor = sample.scheduler.scale_model_input(sample.latents, sample.timestep)
         return scaled
-
-    def _guide(self, samples: Sequence[Sample], predictions: torch.Tensor) -> list[torch.Tensor]:
-        guided, row = [], 0
-        for sample in samples:
-            if len(sample.conditions) == 1:
-                guided.append(predictions[row : row + 1])
-            else:
-                without, told = predictions[row : row + 1], predictions[row + 1 : row + 2]
-                guided.append(without + sample.guidance * (told - without))
-            row += len(sample.conditions)
-        return guided
 
     def advance(self, sample: Sample, prediction: torch.Tensor) -> None:
         """The scheduler's step, and outside the mask the original picture at the next noise level."""
@@ -347,6 +267,35 @@ class Family(abc.ABC):
     def decode_pixels(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         pixels: torch.Tensor = vae.decode(self.unscale_latents(vae, latents).to(vae.dtype), return_dict=False)[0]
         return pixels.float()
+
+
+def _merged(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:
+    """The windows' guided predictions laid over each other; where they overlap, their mean.
+
+    Averaging windows at every step is MultiDiffusion (arXiv 2302.08113, equation 5).
+    """
+    count = len(sample.conditions)
+    guided = [_guided(sample, predictions[i * count : (i + 1) * count]) for i in range(len(sample.views))]
+    if len(guided) == 1:
+        return guided[0]
+    total, covered = torch.zeros_like(sample.latents), torch.zeros_like(sample.latents)
+    for view, prediction in zip(sample.views, guided, strict=True):
+        view.of(total).add_(prediction)
+        view.of(covered).add_(1)
+    return total / covered
+
+
+def _guided(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:
+    """Classifier-free guidance, and away from the perturbed row where there is one (arXiv 2403.17377)."""
+    by_role = {c.role: predictions[i : i + 1] for i, c in enumerate(sample.conditions)}
+    told = by_role[Role.POSITIVE]
+    guided = told
+    if Role.NEGATIVE in by_role:
+        without = by_role[Role.NEGATIVE]
+        guided = without + sample.guidance * (told - without)
+    if Role.PERTURBED in by_role:
+        guided = guided + PERTURBED_SCALE * (told - by_role[Role.PERTURBED])
+    return guided
 
 
 def mask_processor(model: Model) -> VaeImageProcessor:

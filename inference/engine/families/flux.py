@@ -74,8 +74,8 @@ class Flux(FlowFamily):
     def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         height, width = batch.latents.shape[-2:]
         patches, ids = pack(batch.latents), self._ids(model, batch.latents, 0)
-        if batch.samples[0].reference is not None:
-            reference = torch.cat([s.reference for s in batch.samples if s.reference is not None])
+        if batch.rows[0].sample.reference is not None:
+            reference = torch.cat([row.sample.reference for row in batch.rows if row.sample.reference is not None])
             patches = torch.cat([patches, pack(reference.to(patches))], dim=1)
             ids = torch.cat([ids, self._ids(model, reference, 1)], dim=0)
         text = batch.told["text"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusers import StableDiffusionPipeline
 
-from inference.engine.families.base import Condition, Model
+from inference.engine.families.base import Condition, Model, Role
 from inference.engine.families.unet import UNetFamily
 
 
@@ -33,4 +33,4 @@ class StableDiffusion(UNetFamily):
         )
         extra = self.guidance_condition(model, guidance)
         positive = Condition({"text": told, **extra})
-        return (Condition({"text": without, **extra}, positive=False), positive) if twice else (positive,)
+        return (Condition({"text": without, **extra}, Role.NEGATIVE), positive) if twice else (positive,)

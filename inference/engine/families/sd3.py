@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusion3Pipeline
 
-from inference.engine.families.base import Batch, Condition, Model
+from inference.engine.families.base import Batch, Condition, Model, Role
 from inference.engine.families.flow import FlowFamily
 
 MAX_SHIFT = 1.16
@@ -54,7 +54,7 @@ class StableDiffusion3(FlowFamily):
         positive = Condition({"text": told, "pooled": pooled})
         if not twice:
             return (positive,)
-        return Condition({"text": without, "pooled": pooled_without}, positive=False), positive
+        return Condition({"text": without, "pooled": pooled_without}, Role.NEGATIVE), positive
 
     def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         prediction: torch.Tensor = model.denoiser(

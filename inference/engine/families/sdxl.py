@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from inference.engine.errors import RenderFailed
-from inference.engine.families.base import Batch, Condition, Model, Start
+from inference.engine.families.base import Batch, Condition, Model, Role, Start
 from inference.engine.families.unet import UNetFamily
 
 # The refiner's aesthetic scores, for the prompt and for the negative prompt (defaults of diffusers' refiner pipeline).
@@ -40,7 +40,7 @@ class StableDiffusionXL(UNetFamily):
             device=model.device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=twice,
-            negative_prompt=negative,
+            negative_prompt=negative or None,  # Without one, SDXL is guided away from zeros, not from "".
             clip_skip=clip_skip or None,
         )
         extra = self.guidance_condition(model, guidance)
@@ -49,7 +49,7 @@ class StableDiffusionXL(UNetFamily):
         if not twice:
             return (positive,)
         bad_ids = {"ids": self._size_ids(model, size, BAD).to(told)}
-        return Condition({"text": without, "pooled": pooled_without, **bad_ids, **extra}, positive=False), positive
+        return Condition({"text": without, "pooled": pooled_without, **bad_ids, **extra}, Role.NEGATIVE), positive
 
     def added(self, batch: Batch) -> dict[str, Any]:
         return {"text_embeds": batch.told["pooled"], "time_ids": batch.told["ids"]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from inference.engine.families.base import Batch, Family, Model, Sample, Start, Tensors
+from inference.engine.families.base import Batch, Family, Model, Role, Row, Sample, Start, Tensors
 from inference.engine.scheduler_names import CLASSIC
 
 
@@ -24,6 +24,7 @@ class Control:
 
 class UNetFamily(Family):
     denoiser = "unet"
+    wears_dresses = True
     schedulers = CLASSIC
 
     def latent_channels(self, model: Model) -> int:
@@ -31,6 +32,12 @@ class UNetFamily(Family):
 
     def sees_mask(self, model: Model) -> bool:
         return bool(model.denoiser.config.in_channels == 2 * model.vae.config.latent_channels + 1)
+
+    def tokens_read(self, model: Model, prompt: str) -> int:
+        """CLIP reads 77 tokens, of which two mark the ends."""
+        tokenizer = model.pipe.tokenizer or model.pipe.tokenizer_2
+        limit = int(tokenizer.model_max_length)
+        return limit - 2 if len(tokenizer(prompt).input_ids) > limit else 0
 
     def start(self, model: Model, start: Start) -> Sample:
         """An inpainting network without a mask is told that everything is to be painted and nothing is known."""
@@ -48,10 +55,12 @@ class UNetFamily(Family):
 
     def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         added = self.added(batch)
+        text = batch.told["text"]
+        picture = batch.told.get("picture")
         prediction: torch.Tensor = model.denoiser(
             batch.latents,
             batch.timesteps,
-            encoder_hidden_states=batch.told["text"],
+            encoder_hidden_states=text if picture is None else (text, [picture]),
             timestep_cond=batch.told.get("guidance"),
             added_cond_kwargs=added,
             return_dict=False,
@@ -73,10 +82,10 @@ class UNetFamily(Family):
 
 def _residuals(model: Model, batch: Batch, added: dict[str, Any] | None) -> dict[str, Any]:
     """The ControlNets' sums for every row. Strength, and what guess mode does, are factors per row and depth."""
-    networks = batch.samples[0].controls
+    networks = batch.rows[0].sample.controls
     total: list[torch.Tensor] = []
     for place, control in enumerate(networks):
-        mine = [sample.controls[place] for sample in batch.samples]
+        mine = [row.sample.controls[place] for row in batch.rows]
         down, middle = control.network(
             batch.latents[:, : control.network.config.in_channels],
             batch.timesteps,
@@ -86,9 +95,7 @@ def _residuals(model: Model, batch: Batch, added: dict[str, Any] | None) -> dict
             return_dict=False,
         )
         outputs = [*down, middle]
-        factors = torch.stack(
-            [_factors(c, r.positive, len(outputs)) for c, r in zip(mine, batch.conditions, strict=True)]
-        )
+        factors = torch.stack([_factors(c, row, len(outputs)) for c, row in zip(mine, batch.rows, strict=True)])
         factors = factors.to(model.device, model.dtype)
         scaled = [out * factors[:, depth].view(-1, 1, 1, 1) for depth, out in enumerate(outputs)]
         total = scaled if not total else [a + b for a, b in zip(total, scaled, strict=True)]
@@ -97,14 +104,14 @@ def _residuals(model: Model, batch: Batch, added: dict[str, Any] | None) -> dict
     return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
 
 
-def _factors(control: Control, positive: bool, depths: int) -> torch.Tensor:
+def _factors(control: Control, row: Row, depths: int) -> torch.Tensor:
     """In guess mode only the prompted row is steered, and shallow layers less than deep ones.
 
     The ramp from 0.1 to 1 is that of diffusers' ControlNetModel (`guess_mode`).
     """
     if not control.guess:
         return torch.full((depths,), control.scale)
-    if not positive:
+    if row.condition.role is Role.NEGATIVE:
         return torch.zeros(depths)
     pooled = bool(control.network.config.global_pool_conditions)
     ramp = torch.ones(depths) if pooled else torch.logspace(-1, 0, depths)

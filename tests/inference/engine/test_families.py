@@ -69,7 +69,7 @@ def expected(pipe: Any, job: Any, **more: Any) -> torch.Tensor:
     told = {"prompt": job.prompt, "num_inference_steps": job.num_inference_steps, "generator": seeded(job.seed)}
     told["guidance_scale"] = job.guidance_scale
     if not isinstance(pipe, diffusers.FluxPipeline | diffusers.FluxImg2ImgPipeline | diffusers.FluxInpaintPipeline):
-        told["negative_prompt"] = job.negative_prompt
+        told["negative_prompt"] = job.negative_prompt or None
     if isinstance(pipe, diffusers.StableDiffusion3InpaintPipeline):
         latents = pipe(output_type="latent", **told, **more).images
         told_vae = pipe.vae.config
