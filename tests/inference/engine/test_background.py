@@ -93,7 +93,7 @@ def test_alpha_matting_finds_the_edge_that_the_colours_show():
     model = cutter(softness_px=8)
     rough = np.abs(alpha_of(model.cut(image, BackgroundSpec())) - truth).mean()
     fine = np.abs(alpha_of(model.cut(image, BackgroundSpec(alpha_matting=True))) - truth).mean()
-    assert fine < rough / 5
+    assert fine < rough / 20
 
 
 @pytest.mark.parametrize("option", [{"foreground_threshold": 140}, {"background_threshold": 0}, {"erode_px": 0}])

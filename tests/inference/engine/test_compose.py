@@ -85,6 +85,12 @@ def test_grey_blends_between_the_two():
     assert result.tolist() == [[[51, 20, 255], [204, 80, 255]]]
 
 
+def test_blends_are_rounded_to_the_nearest_grey_level():
+    old, new = Image.new("RGB", (1, 1), (10, 10, 10)), Image.new("RGB", (1, 1), (11, 11, 11))
+    assert compose.paste_unmasked(old, new, Image.new("L", (1, 1), 200)).getpixel((0, 0)) == (11, 11, 11)
+    assert compose.paste_unmasked(old, new, Image.new("L", (1, 1), 50)).getpixel((0, 0)) == (10, 10, 10)
+
+
 def test_pictures_of_different_sizes_are_not_pasted():
     with pytest.raises(RenderFailed) as failure:
         compose.paste_unmasked(noise(8, 8), noise(8, 9), Image.new("L", (8, 8)))

@@ -235,6 +235,7 @@ def _is_statistic(name: str) -> bool:
 def test_mlsd_takes_no_line_that_it_is_not_sure_of(models):
     state = mlsd_state()
     state["block23.conv3.bias"][7] = -9.0
+    state["block23.conv3.bias"][8:12] = torch.tensor((-20.0, 0.0, 20.0, 0.0))  # long enough, all of them
     network = lines.Mlsd().eval()
     network.load_state_dict(state)
     assert len(lines._segments(network, house(), "cpu")) == 0

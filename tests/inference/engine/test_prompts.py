@@ -83,6 +83,7 @@ def test_terms_of_several_words_match_across_any_space_and_punctuation():
 def test_vowel_signs_are_part_of_indian_words():
     assert prompts.blocked("हिन्दी में चित्र", ["हिन्दी"]) == "हिन्दी"
     assert prompts.blocked("हिन्दी में चित्र", ["हिन"]) is None
+    assert prompts.blocked("कुल", ["कल"]) is None
 
 
 def test_terms_in_scripts_without_spaces_match_anywhere():

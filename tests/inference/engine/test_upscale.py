@@ -69,6 +69,24 @@ def test_a_compact_network_without_detail_is_the_nearest_neighbour_enlargement(t
     assert difference(upscaler.upscale(image, 4), image.resize((36, 28), Image.Resampling.NEAREST)) == 0
 
 
+def test_a_smaller_factor_averages_what_the_network_drew(tmp_path):
+    """A network that adds the same 4 x 4 pattern everywhere: bright in the middle, dark around, zero on average."""
+    state = {name: torch.zeros_like(tensor) for name, tensor in compact_state(scale=4).items()}
+    pattern = torch.full((4, 4), -0.1)
+    pattern[1:3, 1:3] = 0.3
+    state["body.6.bias"] = pattern.flatten().repeat(3)
+    upscaler = upscale.load(save_state(state, tmp_path / "pattern.pth"))
+    small = np.asarray(upscaler.upscale(Image.new("RGB", (16, 16), "#808080"), 1), dtype=int)
+    assert np.abs(small[4:-4, 4:-4] - 128).max() < 12
+
+
+def test_sizes_that_the_network_cannot_fold_are_continued_at_their_edge(tmp_path):
+    upscaler = upscale.load(upscaler_file(tmp_path, scale=2))
+    odd = noise(13, 11)
+    even = Image.fromarray(np.pad(np.asarray(odd), ((0, 1), (0, 1), (0, 0)), mode="edge"))
+    assert difference(upscaler.upscale(odd, 2), upscaler.upscale(even, 2).crop((0, 0, 26, 22))) == 0
+
+
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_any_factor_gives_exactly_that_size(tmp_path, factor, scale):
