@@ -175,8 +175,8 @@ def _store_pictures(
     if pictures.ip_adapter:
         shown = store([pictures.ip_adapter.picture])
         arguments["ip_adapter"] = pictures.ip_adapter.ref(shown[0]) if shown else None
-    first = (init or hint or [None])[0]
-    return arguments, first.size if first else None
+    first = [*init, *hint][:1]
+    return arguments, first[0].size if first else None
 
 
 def _spec(

@@ -121,7 +121,8 @@ def _json(text: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BodyMalformed(reason="its JSON is not an object of fields")
     # Databases refuse the character NUL in texts.
-    return _without_nul(found) if b"\\u0000" in text else found
+    plain: dict[str, Any] = _without_nul(found) if b"\\u0000" in text else found
+    return plain
 
 
 def _form(text: bytes) -> dict[str, Any]:
@@ -140,8 +141,7 @@ def _multipart(request: HttpRequest) -> dict[str, Any]:
     except (MultiPartParserError, SuspiciousOperation):
         raise BodyMalformed(reason="its multipart form is not well formed") from None
     for name, file in files.items():
-        if name is not None and file is not None:
-            fields[name] = file.read()  # type: ignore[union-attr]
+        fields[name] = file.read()  # type: ignore[union-attr]
     return fields
 
 
@@ -153,7 +153,8 @@ def _plain(form: QueryDict) -> dict[str, Any]:
             fields[name[:-2]] = form.getlist(name)
         else:
             fields[name] = form[name]
-    return _without_nul(fields)
+    plain: dict[str, Any] = _without_nul(fields)
+    return plain
 
 
 def _without_nul(value: Any) -> Any:

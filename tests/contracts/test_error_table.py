@@ -18,9 +18,9 @@ def exceptions():
     for name in MODULES:
         module = importlib.import_module(name)
         for kind in vars(module).values():
-            if inspect.isclass(kind) and issubclass(kind, DomainError) and kind.__module__ == name:
-                if kind is not DomainError:
-                    yield kind
+            own = inspect.isclass(kind) and issubclass(kind, DomainError) and kind.__module__ == name
+            if own and kind is not DomainError:
+                yield kind
 
 
 def made(kind):

@@ -72,7 +72,7 @@ def _no_address_is_blocked() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
-    """Nothing renders unless a test says so, so that waiting would only take time. Pictures stay in the test's folder."""
+    """Nothing renders unless a test says so: waiting would only take time. Pictures stay in the test's folder."""
     settings.WAIT_TIMEOUT_S = 0.0
     monkeypatch.setenv("STORAGE_URL", f"file://{tmp_path}/media")
 
