@@ -165,6 +165,9 @@ ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 SIGNUP_OPEN = env.bool("SIGNUP_OPEN", default=True)
 # Mail domains that may not sign up, in lower case: the operator's own list against throw-away addresses.
 REFUSED_EMAIL_DOMAINS = frozenset(env.list("REFUSED_EMAIL_DOMAINS", default=[]))
+# POSTs from one address (django-ratelimit); allauth's own limits stand behind them.
+SIGNUP_RATE = env.str("SIGNUP_RATE", default="20/h")
+LOGIN_RATE = env.str("LOGIN_RATE", default="30/m")
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 SOCIALACCOUNT_PROVIDERS = {
     name: {"APPS": [{"client_id": client_id, "secret": env.str(f"{name.upper()}_SECRET", default="")}]}

@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/ready", health.ready),
     path("api/", include("gateway.api.routes")),
     path("media/<path:key>", media),
+    path("accounts/", include("gateway.site.entrance")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("", include("gateway.dashboard.urls")),

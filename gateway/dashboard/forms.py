@@ -42,7 +42,7 @@ class KeyForm(forms.Form):
         help_text="None chosen: everything the account may do.",
     )
     budget = forms.CharField(
-        label="Budget a month in US dollars", required=False, help_text="Calls beyond it are refused with 402."
+        label="Budget a month, in US$", required=False, help_text="Calls beyond it are refused with 402."
     )
     calls_per_minute = forms.IntegerField(min_value=1, max_value=100_000, required=False)
     queued_calls = forms.IntegerField(label="Queued calls", min_value=1, max_value=1_000, required=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django_ratelimit.exceptions import Ratelimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return page(request, FORBIDDEN)
+    """Also what django-ratelimit raises: its exception is a permission denied."""
+    return too_many(request) if isinstance(exception, Ratelimited) else page(request, FORBIDDEN)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

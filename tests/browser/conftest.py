@@ -38,7 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with an engine that draws flat pictures, and static files collected as in production."""
     run_dir = tmp_path_factory.mktemp("browser")
-    env = {"STATIC_ROOT": str(run_dir / "static"), "INSTANT_RENDER_S": "0.6", "WEB_THREADS": "40"}
+    env = {
+        "STATIC_ROOT": str(run_dir / "static"),
+        "INSTANT_RENDER_S": "0.6",
+        "WEB_THREADS": "40",
+        "SIGNUP_RATE": "1000/h",
+    }
     with running_service(run_dir, env=env) as running:
         running.manage("collectstatic", "--noinput", "-v", "0")
         running.stop("web")
@@ -87,7 +92,9 @@ def new_page(browser: Browser, service: Service) -> Iterator[NewPage]:
     watch = Watch(service.url)
     contexts: list[BrowserContext] = []
 
-    def make(*, width_px: int = 1280, height_px: int = 900, theme: str = "system", scripts: bool = True, **more: Any) -> Page:
+    def make(
+        *, width_px: int = 1280, height_px: int = 900, theme: str = "system", scripts: bool = True, **more: Any
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width_px, "height": height_px},
             java_script_enabled=scripts,
@@ -155,7 +162,6 @@ def customer(browser: Browser, service: Service) -> dict[str, Any]:
     page = context.new_page()
     page.set_default_timeout(15_000)
     sign_up(page, service, email)
-    page.goto("/dashboard/get-started")
     key = page.locator(".key-once code").inner_text()
     reply = call(service, key, {"model_id": "demo", "prompt": "a red circle on a blue background", "seed": 7})
     state = context.storage_state()
