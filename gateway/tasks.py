@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from gateway import webhooks_out
 from gateway.services import generation_settle
-from gateway.services.leases import leases_renew, render_failed_retry
+from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
 from inference.engine.spec import RenderResult
 from inference.services import worker_seen
@@ -34,6 +34,7 @@ def heartbeat(name: str, report: dict[str, Any]) -> None:
     now = timezone.now()
     worker_seen(name=name, report=report, now=now)
     leases_renew(worker=name, running=report.get("running", []), lease_s=settings.LEASE_S, now=now)
+    outcomes_chase(worker=name, finished=report.get("finished", []))
 
 
 @shared_task(name="gateway.tasks.webhooks_send")

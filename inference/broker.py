@@ -1,7 +1,8 @@
 """How processes reach the broker: the same settings for the gateway and for a render worker that knows nothing else.
 
-Without a broker there are files: Celery's filesystem transport, acknowledged early because late acknowledgement on it
-is slow. It may lose what a killed process had taken; so may any broker, and the lease in the database covers both.
+Messages are acknowledged as they are taken: what a killed process had in hand is lost to the broker, on purpose. Work
+Messages are acknowledged as they are taken: what a killed process had in hand is lost to the broker on purpose. Work
+redelivery and without its faults. Without a broker there are files: Celery's filesystem transport.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ def configure(app: Celery, *, run_dir: Path) -> None:
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,
-        "task_acks_late": not url.startswith("filesystem"),
-        "task_reject_on_worker_lost": True,
+        "task_acks_late": False,
         "broker_transport_options": _transport_options(url, run_dir),
     }
     app.conf.update(settings)
@@ -68,11 +68,7 @@ def _transport_options(url: str, run_dir: Path) -> dict[str, Any]:
             "polling_interval": 0.05,
         }
     if url.startswith("redis"):
-        # Messages of a killed worker come back in about ten seconds instead of 85 (kombu 5.7).
         return {
-            "visibility_timeout": 3600,
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import OperationalError
 from PIL import Image, PngImagePlugin
 
+from inference.broker import OUTCOME_TASK
 from inference.engine import EngineImage, EngineOutput, RenderFailed
 from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
 from inference.storage import Storage
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_IDLE_S, HEARTBEAT_BUSY_S = 5.0, 2.0
+# Outcomes are kept this long, in case their message or whoever took it is lost.
+OUTCOME_KEPT_S, OUTCOMES_KEPT_MAX = 120.0, 1000
+# An outcome younger than this is still on its way.
+OUTCOME_OVERDUE_S = 3.0
 VERSION = "1"
 FORMATS = {"png": ("PNG", "image/png"), "jpg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
 Send = Callable[[str, list[Any]], None]
@@ -73,6 +78,7 @@ class RenderNode:
         self.draining = False
         self.measures = Measures()
         self._working: dict[tuple[int, int], Work] = {}
+        self._outcomes: OrderedDict[tuple[int, int], tuple[float, RenderResult]] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._files = ThreadPoolExecutor(max_workers=4, thread_name_prefix="files")
@@ -81,12 +87,24 @@ class RenderNode:
     # --- rendering ---------------------------------------------------------------------------------------------
 
     def render(self, generation_id: int, attempt: int, spec: RenderSpec) -> RenderResult | None:
-        """Render one attempt and store its pictures; None when this very attempt is under way here already."""
+        """Render one attempt and store its pictures; None when this very attempt is under way here already.
+
+        An attempt that is finished here gives its outcome again without a second render.
+        """
         work = Work(generation_id, attempt, spec.token, spec.num_inference_steps * spec.samples)
         with self._lock:
+            if (generation_id, attempt) in self._outcomes:
+                return self._outcomes[generation_id, attempt][1]
             if (generation_id, attempt) in self._working:
                 return None
             self._working[generation_id, attempt] = work
+        result = self._render(generation_id, attempt, spec, work)
+        with self._lock:
+            del self._working[generation_id, attempt]
+            self._outcomes[generation_id, attempt] = time.monotonic(), result
+        return result
+
+    def _render(self, generation_id: int, attempt: int, spec: RenderSpec, work: Work) -> RenderResult:
         try:
             return self._rendered(spec, work)
         except RenderFailed as problem:
@@ -97,9 +115,6 @@ class RenderNode:
             logger.exception("Generation %s failed", generation_id)
             message = f"The render worker failed: {type(problem).__name__}."
             return _failure(spec, attempt, "render_failed", message, True)
-        finally:
-            with self._lock:
-                del self._working[generation_id, attempt]
 
     def _rendered(self, spec: RenderSpec, work: Work) -> RenderResult:
         inputs = {key: self._open(key) for key in input_keys(spec)}
@@ -148,8 +163,10 @@ class RenderNode:
     # --- control -----------------------------------------------------------------------------------------------
 
     def control(self, command: str, arguments: dict[str, Any]) -> None:
-        """What the gateway asks: cancel, evict, preload, pin, drain. Unknown ones are a newer gateway's."""
-        if command == "cancel":
+        """What the gateway asks: repeat, cancel, evict, preload, pin, drain. Unknown ones are a newer gateway's."""
+        if command == "repeat":
+            self._repeat(arguments["outcomes"])
+        elif command == "cancel":
             self._cancel(arguments["generation_id"], arguments["attempt"])
         elif command == "evict":
             self.engine.evict(arguments["model_id"])
@@ -161,6 +178,12 @@ class RenderNode:
             self.draining = arguments["draining"]
         else:
             logger.warning("Unknown command %s", command)
+
+    def _repeat(self, attempts: list[list[int]]) -> None:
+        for generation_id, attempt in attempts:
+            kept = self._outcomes.get((generation_id, attempt))
+            if kept:
+                self._send(OUTCOME_TASK, [generation_id, kept[1].to_dict()])
 
     def _cancel(self, generation_id: int, attempt: int) -> None:
         with self._lock:
@@ -197,6 +220,7 @@ class RenderNode:
             "resident": [model.model_id for model in status.resident],
             "resident_models": [{"model_id": one.model_id, "bytes": one.bytes} for one in status.resident],
             "running": [self._progress(work, status) for work in working],
+            "finished": self._overdue(),
             "version": VERSION,
             "device": status.device,
             "memory_used_bytes": status.memory_used_bytes,
@@ -212,6 +236,17 @@ class RenderNode:
             "cost_microusd_per_hour": int(os.environ.get("RENDER_COST_MICROUSD_PER_HOUR") or 0),
             "owner_account_id": int(os.environ.get("RENDER_OWNER_ACCOUNT_ID") or 0) or None,
         }
+
+    def _overdue(self) -> list[list[int]]:
+        """Attempts whose outcomes should have arrived by now; the gateway asks again for those that did not."""
+        now = time.monotonic()
+        with self._lock:
+            while self._outcomes:
+                at, _ = next(iter(self._outcomes.values()))
+                if now - at < OUTCOME_KEPT_S and len(self._outcomes) <= OUTCOMES_KEPT_MAX:
+                    break
+                self._outcomes.popitem(last=False)
+            return [list(key) for key, (at, _) in self._outcomes.items() if now - at >= OUTCOME_OVERDUE_S]
 
     def _state(self, working: list[Work]) -> str:
         if self.draining:

@@ -14,6 +14,11 @@ def render(*, worker: str, generation_id: int, attempt: int, spec: dict[str, Any
     current_app.send_task(RENDER_TASK, args=[generation_id, attempt, spec], queue=render_queue(worker), retry=False)
 
 
+def repeat(*, worker: str, outcomes: list[list[int]]) -> None:
+    """Ask for outcomes again: pairs of generation id and attempt."""
+    _control(worker, "repeat", outcomes=outcomes)
+
+
 def cancel(*, worker: str, generation_id: int, attempt: int) -> None:
     """Stop an attempt at its next step."""
     _control(worker, "cancel", generation_id=generation_id, attempt=attempt)

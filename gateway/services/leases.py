@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,15 @@ def leases_renew(*, worker: str, running: Iterable[Mapping[str, Any]], lease_s: 
         )
         if not kept:
             render_control.cancel(worker=worker, generation_id=item["generation_id"], attempt=item["attempt"])
+
+
+def outcomes_chase(*, worker: str, finished: Sequence[Sequence[int]]) -> None:
+    """Ask `worker` again for the outcomes that it has sent and that never arrived: pairs of id and attempt."""
+    attempts = {generation_id: attempt for generation_id, attempt in finished}
+    running = Generation.objects.filter(pk__in=attempts, state=GenerationState.RUNNING).values_list("pk", "attempt")
+    missing = [[pk, attempt] for pk, attempt in running if attempts[pk] == attempt]
+    if missing:
+        render_control.repeat(worker=worker, outcomes=missing)
 
 
 def render_failed_retry(*, generation_id: int, result: RenderResult, now: datetime) -> bool:
