@@ -86,7 +86,6 @@ class Backend:
         *,
         api_keys: Mapping[str, frozenset[str] | None],
         trouble: Trouble,
-        after_change: Callable[[], None] = lambda: None,
     ) -> None:
         families.load()
         self.world = world
@@ -96,7 +95,6 @@ class Backend:
         self._api_keys = api_keys
         self._trouble = trouble
         self._keys = Keys(world)
-        self._after_change = after_change
         world.check_event = lambda event: self._check_object(f"event {event['type']}", event)
 
     def handle(self, incoming: Incoming) -> Answer:
@@ -135,7 +133,7 @@ class Backend:
             self._before(rule)
             result = self._run(incoming, record, params)
             if incoming.method != "GET":
-                self._after_change()
+                self.world.changed.set()
             return self._after(rule, result)
         record.idempotency_key = key
         return self._once(key, incoming, record, params, rule)
@@ -160,7 +158,7 @@ class Backend:
         finally:
             with self.world.lock:
                 self._keys.finish(key, endpoint, params, result)
-                self._after_change()
+                self.world.changed.set()
         return self._after(rule, result)
 
     def _authenticate(self, incoming: Incoming) -> None:

@@ -95,6 +95,7 @@ class Delivery:
             stored = self._world.find("event", event["id"])
             if stored is not None and attempt.accepted:
                 stored["pending_webhooks"] = 0
+                self._world.changed.set()
         return attempt
 
     def _post(self, body: bytes, signature: str) -> int:

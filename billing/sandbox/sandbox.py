@@ -4,6 +4,7 @@ It is for development and tests. It moves no money, knows no card, and must only
 """
 
 import copy
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -57,7 +58,6 @@ class SandboxStripe:
             contract.load(),
             api_keys={API_KEY: None, **(api_keys or {})},
             trouble=self.trouble,
-            after_change=self._save,
         )
         self.world.on_event = self.webhooks.enqueue
         self._state_file = state_file
@@ -73,6 +73,7 @@ class SandboxStripe:
         self.listen()
         if self._automatic:
             self.webhooks.start()
+        if self._automatic or self._state_file is not None:
             threading.Thread(target=self._tick, name="sandbox-clock", daemon=True).start()
         return self
 
@@ -94,8 +95,7 @@ class SandboxStripe:
         self.backend.closing.set()
         self.webhooks.stop()
         self.refuse_connections()
-        with self.world.lock:
-            self._save()
+        self._save()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -106,16 +106,25 @@ class SandboxStripe:
         self.stop()
 
     def _tick(self) -> None:
+        """Each second: lets time pass, and saves what changed. Saving each change at once would cost as much as all
+        that was ever done, every time; a killed sandbox forgets its last second."""
         while not self._ticking.wait(TICK_S):
-            with self.world.lock:
-                before = len(self.world.state.agenda)
-                timeline.pass_time(self.world)
-                if len(self.world.state.agenda) != before:
-                    self._save()
+            if self._automatic:
+                with self.world.lock:
+                    before = len(self.world.state.agenda)
+                    timeline.pass_time(self.world)
+                    if len(self.world.state.agenda) != before:
+                        self.world.changed.set()
+            if self.world.changed.is_set():
+                self._save()
 
     def _save(self) -> None:
         if self._state_file is not None:
-            write_state(self._state_file, self.world.state)
+            with self.world.lock:
+                self.world.changed.clear()
+                timeline.forget_old(self.world)
+                text = json.dumps(vars(self.world.state))
+            write_state(self._state_file, text)
 
     # Reading
 
@@ -160,7 +169,7 @@ class SandboxStripe:
                 return copy.deepcopy(OPERATIONS[name](self.world, **arguments))
             finally:
                 timeline.pass_time(self.world)
-                self._save()
+                self.world.changed.set()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in OPERATIONS:

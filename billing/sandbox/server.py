@@ -122,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:  # noqa: BLE001 - a bug of the sandbox must show as a fault, not as a dead link
             self.stripe.faults.append(f"{self.command} {path}: the page failed with {error!r}")
             return message("The sandbox failed", "This is a fault of the payment sandbox, not of yours.", 500)
+        finally:
+            if self.command == "POST":
+                self.stripe.world.changed.set()
 
     def _body(self) -> str:
         length = int(self.headers.get("Content-Length") or 0)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from billing.sandbox.idempotency import KEPT_S
 from billing.sandbox.routing import ACTIONS
-from billing.sandbox.world import Obj, World
+from billing.sandbox.world import EVENTS_KEPT_S, Obj, World
 
 
 def _due(world: World, clock: str | None, until: int) -> list[Any] | None:
@@ -27,6 +28,15 @@ def pass_time(world: World) -> None:
         if clock["status"] == "advancing":
             clock.update(frozen_time=_advance_target(clock), status="ready", status_details={})
             world.emit("test_helpers.test_clock.ready", clock)
+
+
+def forget_old(world: World) -> None:
+    """Drops what Stripe would not answer any more: events after 30 days, answers of idempotency keys after one."""
+    now, events, answers = world.now(), world.state.objects.get("event", {}), world.state.saved_answers
+    for event_id in [event_id for event_id, event in events.items() if now - event["created"] > EVENTS_KEPT_S]:
+        del events[event_id]
+    for key in [key for key, answer in answers.items() if now - answer["created"] > KEPT_S]:
+        del answers[key]
 
 
 def _advance_target(clock: Obj) -> int:

@@ -59,10 +59,11 @@ def read_state(path: Path | None) -> State:
     return State(**json.loads(path.read_text()))
 
 
-def write_state(path: Path, state: State) -> None:
+def write_state(path: Path, text: str) -> None:
+    """Replaces the file as a whole, so that a reader never finds half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        json.dump(state.__dict__, file)
+        file.write(text)
     os.replace(file.name, path)
 
 
@@ -79,6 +80,7 @@ class World:
         self.rules = rules or Rules()
         self.state = state or State()
         self.lock = threading.RLock()
+        self.changed = threading.Event()  # something is worth saving
         self.base_url = ""
         self.faults: list[str] = []
         self.check_event: Callable[[Obj], None] = lambda event: None

@@ -164,7 +164,7 @@ def _invoices(world: World, customer: str) -> Markup:
             number=invoice["number"] or "Draft",
             amount=dollars(invoice["total"]),
             status=invoice["status"],
-            url=f"/invoices/{invoice['id']}",
+            url=invoice["hosted_invoice_url"],
         )
         for invoice in reversed(world.all("invoice"))
         if invoice["customer"] == customer and invoice["status"] != "draft"
@@ -178,7 +178,7 @@ def portal_page(world: World, method: str, session_id: str, form: Form) -> Page:
         return message("Link expired", GONE, 404)
     if method == "POST":
         _portal_act(world, session, form)
-        return redirect(f"/p/session/{session_id}")
+        return redirect(f"{world.base_url}/p/session/{session_id}")
     features = portal.features_of(world, session)
     owned = [
         found

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -116,8 +117,8 @@ def test_the_portal_page_cancels_keeps_and_switches(stripe: SandboxStripe, shop:
     browse(url, act="method", method="card_declined")
     text = browse(url)[1]
     assert "Premium, $199.00 a month" in text
-    (invoice,) = set(re.findall(r'href="(/invoices/in_\w+)">\w+-0001<', text))
-    assert "Standard" in browse(stripe.base_url + invoice)[1]
+    (invoice,) = set(re.findall(r'href="(http[^"]*/invoices/in_\w+)">\w+-0001<', text))
+    assert "Standard" in browse(invoice)[1]
 
 
 def test_a_portal_link_is_short_lived(stripe: SandboxStripe, shop: Shop):
@@ -203,6 +204,36 @@ def test_everything_survives_a_restart(start: Callable[..., SandboxStripe], tmp_
     assert again.session(waiting.id).status == "expired"
     assert again.customer() != customer
     assert second.faults == []
+
+
+def test_a_killed_sandbox_forgets_no_more_than_its_last_second(start: Callable[..., SandboxStripe], tmp_path: Path):
+    state = tmp_path / "stripe.json"
+    first = start(state_file=state)
+    shop = Shop(first, real_client(first))
+    session = shop.topup(shop.customer())
+    browse(session.url, method="card")
+    deadline = time.monotonic() + 5
+    while not (state.exists() and '"payment_status": "paid"' in state.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = start(state_file=state)  # the first one was never stopped
+    assert real_client(second).v1.checkout.sessions.retrieve(session.id).payment_status == "paid"
+
+
+def test_what_stripe_would_not_answer_any_more_is_not_kept(start: Callable[..., SandboxStripe], tmp_path: Path):
+    state = tmp_path / "stripe.json"
+    first = start(state_file=state)
+    shop = Shop(first, real_client(first))
+    customer = shop.customer()
+    shop.topup(customer, key="topup-1")
+    first.advance(days=31)
+    shop.v1.customers.update(customer, {"name": "Alice"}, {"idempotency_key": "update-1"})
+    first.stop()
+    kept = json.loads(state.read_text())
+    assert [event["type"] for event in kept["objects"]["event"].values()] == [
+        "checkout.session.expired",
+        "customer.updated",
+    ]
+    assert list(kept["saved_answers"]) == ["update-1"]
 
 
 def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path):
