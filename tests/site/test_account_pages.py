@@ -1,0 +1,126 @@
+"""The pages of an account: who may see them, what they show, and what a key's text never touches."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.core import mail
+from django.test import Client
+
+from accounts.models import Account, ApiKey, Membership, Role, User
+from gateway.dashboard.usage import neutral
+from tests.conftest import Member
+
+PATHS = ["", "/keys", "/keys/new", "/usage", "/requests", "/gallery", "/billing", "/webhooks", "/team", "/profile"]
+
+
+@pytest.fixture
+def as_alice(client: Client, alice: Member) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.mark.parametrize("path", PATHS)
+class TestEveryPage:
+    def test_a_visitor_is_asked_to_log_in(self, client: Client, catalogue: None, path: str) -> None:
+        answer = client.get(f"/dashboard{path}")
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith("/accounts/login/")
+
+    def test_its_owner_sees_it_and_nobody_stores_it(self, as_alice: Client, path: str) -> None:
+        answer = as_alice.get(f"/dashboard{path}")
+        assert answer.status_code == 200
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert " style=" not in answer.content.decode()
+
+
+class TestGetStarted:
+    def test_a_new_person_gets_an_account_a_key_and_a_mail(self, client: Client, catalogue: None) -> None:
+        user = User.objects.create_user("dora@example.org", "correct horse battery")
+        client.force_login(user)
+        assert client.get("/dashboard").headers["Location"] == "/dashboard/get-started"
+        page = client.get("/dashboard/get-started").content.decode()
+        key = re.search(r'data-copy="(\w+_live_\w+)"', page)
+        assert key is not None
+        assert Membership.objects.get(user=user).role == Role.OWNER
+        assert mail.outbox[0].to == ["dora@example.org"]
+        assert "curl" in str(mail.outbox[0].body)
+        assert key[1] not in str(mail.outbox[0].body)
+
+    def test_a_second_visit_makes_nothing(self, client: Client, catalogue: None) -> None:
+        client.force_login(User.objects.create_user("dora@example.org", "correct horse battery"))
+        client.get("/dashboard/get-started")
+        page = client.get("/dashboard/get-started").content.decode()
+        assert "_live_" in page  # the display form, with its middle left out
+        assert not re.search(r"_live_\w{30}", page)
+        assert (Account.objects.count(), ApiKey.objects.count()) == (1, 1)
+
+
+class TestKeys:
+    def test_a_new_key_is_shown_in_the_answer_alone(self, as_alice: Client) -> None:
+        answer = as_alice.post("/dashboard/keys/new", {"name": "CI", "budget": "5", "nonce": "n1"})
+        key = re.search(r"(\w+_live_\w{40,})", answer.content.decode())
+        assert key is not None
+        assert ApiKey.objects.get(name="CI").budget_microusd == 5_000_000
+        assert key[1] not in as_alice.get("/dashboard/keys").content.decode()
+
+    def test_a_form_sent_twice_makes_one_key(self, as_alice: Client) -> None:
+        for _ in range(2):
+            as_alice.post("/dashboard/keys/new", {"name": "CI", "nonce": "n2"})
+        assert ApiKey.objects.filter(name="CI").count() == 1
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"budget": "-1"}, "More than zero"),
+            ({"budget": "much"}, "An amount such as"),
+            ({"networks": "nowhere"}, "neither an address nor a network"),
+            ({"model_ids": "demo nonesuch"}, "There is no model nonesuch"),
+        ],
+    )
+    def test_bad_restrictions_are_told_and_nothing_is_made(
+        self, as_alice: Client, fields: dict[str, str], words: str
+    ) -> None:
+        answer = as_alice.post("/dashboard/keys/new", {"name": "CI", "nonce": "n3", **fields})
+        assert words in answer.content.decode()
+        assert not ApiKey.objects.filter(name="CI").exists()
+
+    @pytest.mark.parametrize("act", ["roll", "revoke"])
+    def test_a_stranger_s_key_is_not_there(self, as_alice: Client, charlie: Member, act: str) -> None:
+        assert as_alice.post(f"/dashboard/keys/{charlie.key_id}/{act}", {"nonce": "n"}).status_code == 404
+        assert ApiKey.objects.get(pk=charlie.key_id).revoked_at is None
+
+    def test_revoking_ends_it_and_moves_it_to_the_archive(self, as_alice: Client, alice: Member) -> None:
+        as_alice.post(f"/dashboard/keys/{alice.key_id}/revoke")
+        assert ApiKey.objects.get(pk=alice.key_id).revoked_at is not None
+        assert "Default" not in as_alice.get("/dashboard/keys").content.decode()
+        assert "Default" in as_alice.get("/dashboard/keys?archive=1").content.decode()
+
+    @pytest.mark.parametrize("role", [Role.VIEWER, Role.BILLING])
+    def test_who_only_looks_makes_no_key(self, client: Client, bob: Member, role: Role) -> None:
+        Membership.objects.filter(user=bob.user).update(role=role)
+        client.force_login(bob.user)
+        assert client.post("/dashboard/keys/new", {"name": "CI", "nonce": "n4"}).status_code == 403
+        assert client.get("/dashboard/keys").status_code == 200
+        assert not ApiKey.objects.filter(name="CI").exists()
+
+
+class TestProfile:
+    def test_times_are_shown_in_the_account_s_zone(self, as_alice: Client, alice: Member) -> None:
+        as_alice.post("/dashboard/profile", {"name": "Alice", "time_zone": "Asia/Kathmandu", "retention_days": ""})
+        assert Account.objects.get(pk=alice.account.pk).time_zone == "Asia/Kathmandu"
+        assert "days in Asia/Kathmandu" in as_alice.get("/dashboard/usage").content.decode()
+
+    def test_a_developer_does_not_change_it(self, client: Client, bob: Member) -> None:
+        client.force_login(bob.user)
+        answer = client.post("/dashboard/profile", {"name": "Mine", "time_zone": "UTC", "retention_days": ""})
+        assert answer.status_code == 403
+        assert Account.objects.get(pk=bob.account.pk).name != "Mine"
+
+    def test_nobody_looks_at_an_account_that_is_not_theirs(self, as_alice: Client, charlie: Member) -> None:
+        assert as_alice.post("/dashboard/account", {"account": charlie.account.pk}).status_code == 404
+
+
+def test_a_cell_that_begins_like_a_formula_is_neutralised() -> None:
+    assert [neutral(cell) for cell in ("=1+1", "@x", "demo", 5)] == ["'=1+1", "'@x", "demo", 5]

@@ -1,0 +1,145 @@
+"""The public site: true prices everywhere, twins for machines, errors that help, nothing inline."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.services import price_set
+from gateway.site.docs import PAGES
+from gateway.templatetags.units import price
+from tests.conftest import Member
+
+PAGES_OF_THE_SITE = [
+    "/", "/pricing", "/models", "/models/local/demo", "/limits", "/status", "/docs", "/docs/reference",
+    "/accounts/login/", "/accounts/signup/", *(f"/docs/{slug}" for slug in PAGES),
+]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("catalogue")
+
+
+@pytest.mark.parametrize("path", PAGES_OF_THE_SITE)
+class TestEveryPage:
+    def test_it_answers_with_and_without_a_slash(self, client: Client, path: str) -> None:
+        assert client.get(path).status_code == 200
+        if not path.startswith("/accounts"):
+            assert client.get(path.rstrip("/") + "/").status_code == 200
+
+    def test_nothing_is_inline(self, client: Client, path: str) -> None:
+        html = client.get(path).content.decode()
+        assert " style=" not in html
+        assert "<style" not in html
+        assert not re.search(r"\son\w+=", html)
+        assert all("src=" in tag or "application/json" in tag for tag in re.findall(r"<script[^>]*>", html))
+
+    def test_the_policy_allows_nothing_unsafe(self, client: Client, path: str) -> None:
+        policy = client.get(path).headers["Content-Security-Policy"]
+        sources = {source for directive in policy.split(";") for source in directive.split()[1:]}
+        assert sources == {"'self'", "'none'", "data:", "blob:"}
+
+
+class TestPrices:
+    def test_every_price_on_the_site_is_one_of_the_table(self, client: Client) -> None:
+        listed = {price(row["microusd_per_image"]) for row in client.get("/pricing.json").json()["images"]}
+        for path in ("/", "/pricing", "/pricing.md", "/models", "/llms.txt"):
+            shown = set(re.findall(r"\$0\.\d{4,6}", client.get(path).content.decode()))
+            assert shown, path
+            assert shown <= listed, path
+
+    def test_a_new_price_shows_at_once(self, client: Client) -> None:
+        price_set(price_code="sd15", amount_microusd=1_234, effective_from=timezone.now())
+        assert "$0.001234" in client.get("/models/local/demo").content.decode()
+        assert "$0.001234" in client.get("/pricing").content.decode()
+
+    def test_a_future_price_does_not_show(self, client: Client) -> None:
+        later = timezone.now() + timezone.timedelta(days=1)
+        price_set(price_code="sd15", amount_microusd=9_876, effective_from=later)
+        assert "$0.0098" not in client.get("/pricing").content.decode()
+
+
+class TestModelPages:
+    def test_the_twin_names_every_field_that_the_form_has(self, client: Client) -> None:
+        page = client.get("/models/local/demo").content.decode()
+        twin = client.get("/models/local/demo/api.md").content.decode()
+        schema = client.get("/models/local/demo/schema.json").json()
+        form = page.partition("data-playground")[2].partition("</form>")[0]
+        names = set(re.findall(r'name="(\w+)"', form)) - {"csrfmiddlewaretoken"}
+        assert names == set(schema["properties"]) - {"model_id"}
+        assert all(f"`{name}`" in twin for name in names)
+
+    def test_the_twin_is_served_to_those_who_accept_markdown(self, client: Client) -> None:
+        answer = client.get("/models/local/demo", headers={"accept": "text/markdown"})
+        assert answer.headers["Content-Type"].startswith("text/markdown")
+
+    def test_the_twin_lists_the_errors_of_the_one_table(self, client: Client) -> None:
+        twin = client.get("/models/local/demo/api.md").content.decode()
+        assert "| 402 | `funds_exhausted` |" in twin
+
+    def test_an_unknown_model_is_404(self, client: Client) -> None:
+        assert client.get("/models/local/nothing").status_code == 404
+
+    @pytest.mark.parametrize(("query", "found"), [("q=demo", True), ("q=zzz", False), ("family=flux", False)])
+    def test_search_and_families_narrow_the_list(self, client: Client, query: str, found: bool) -> None:
+        assert ("/models/local/demo" in client.get(f"/models?{query}").content.decode()) is found
+
+    def test_a_search_by_htmx_gets_the_results_alone(self, client: Client) -> None:
+        answer = client.get("/models?q=demo", headers={"hx-request": "true", "hx-target": "results"})
+        assert b"<html" not in answer.content
+        assert b"/models/local/demo" in answer.content
+
+
+class TestErrors:
+    def test_a_missing_page_names_the_request(self, client: Client) -> None:
+        answer = client.get("/nothing-here")
+        assert answer.status_code == 404
+        assert answer.headers["X-Request-Id"] in answer.content.decode()
+
+    def test_a_form_without_its_token_is_refused_in_words(self) -> None:
+        answer = Client(enforce_csrf_checks=True).post("/theme", {"theme": "dark"})
+        assert answer.status_code == 403
+        assert "gone stale" in answer.content.decode()
+
+    def test_too_many_sign_ups_from_one_address_are_refused(self, client: Client) -> None:
+        answers = [client.post("/accounts/signup/", {"email": "x"}).status_code for _ in range(21)]
+        assert answers[0] == 200
+        assert answers[-1] == 429
+
+
+class TestTheme:
+    def test_the_page_comes_in_the_theme_of_the_cookie(self, client: Client) -> None:
+        client.cookies["theme"] = "dark"
+        assert 'data-theme="dark"' in client.get("/pricing").content.decode()
+
+    def test_a_made_up_theme_is_the_system_s(self, client: Client) -> None:
+        client.cookies["theme"] = '"><script>'
+        assert 'data-theme="system"' in client.get("/pricing").content.decode()
+
+    def test_the_switch_leads_nowhere_else(self, client: Client) -> None:
+        answer = client.post("/theme", {"theme": "dark", "next": "https://elsewhere.example/"})
+        assert answer.headers["Location"] == "/"
+        assert answer.cookies["theme"].value == "dark"
+
+
+class TestForMachines:
+    def test_every_link_of_llms_txt_leads_somewhere(self, client: Client) -> None:
+        text = client.get("/llms.txt").content.decode()
+        links = re.findall(r"\]\(https?://[^/]+(/[^)]*)\)", text)
+        assert len(links) >= 5
+        assert {client.get(link).status_code for link in links} == {200}
+
+    def test_the_status_tells_programs_the_same(self, client: Client) -> None:
+        assert {part["state"] for part in client.get("/status.json").json()["parts"]} <= {"ok", "slow", "down", "off"}
+
+    def test_pricing_counts_in_whole_micro_dollars(self, client: Client) -> None:
+        body = json.loads(client.get("/pricing.json").content)
+        assert all(isinstance(plan["monthly_microusd"], int) for plan in body["plans"])
+
+
+def test_a_customer_sees_what_is_used_of_each_limit(client: Client, alice: Member) -> None:
+    client.force_login(alice.user)
+    page = client.get("/limits").content.decode()
+    assert "Your account now" in page
+    assert "0 of 100" in page
