@@ -35,18 +35,18 @@ setup: python  ## Make .venv with the requirements and the tools of development
 test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
 
 test-fast: setup  ## The bulk of the suite on SQLite, in parallel
-	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS)) and not faults" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -m "($(SERVERS)) and not faults" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -m faults tests/faults $(ARGS)
+	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(ARGS)
 
 coverage: setup  ## The whole suite under coverage, with the floor of pyproject.toml
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -m "not ($(SERVERS)) and not faults and not browser" $(ARGS)
-	$(PY) -m tests.support.servers -- $(PY) -m coverage run -m pytest -m "($(SERVERS)) and not faults" $(ARGS)
+	$(PY) -m coverage run -m pytest -m "not ($(SERVERS)) and not browser" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m coverage run -m pytest -m "$(SERVERS)" $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
