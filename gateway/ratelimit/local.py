@@ -25,6 +25,9 @@ SWEEP_EVERY_CALLS = 2_048
 # A full queue asks at most this often which of its calls ended in another process.
 RECHECK_EVERY_MS = 1_000
 
+# How far this process's clock and a shared one may be apart over a minute, waiting threads included.
+CLOCKS_APART_MS = 5_000
+
 # Given a scope and its queued tokens: those that have ended meanwhile.
 EndedElsewhere = Callable[[str, Sequence[str]], Iterable[str]]
 
@@ -56,6 +59,10 @@ class _Counts:
     def purge_queued(self, now: int) -> None:
         for token in [token for token, ends in self.queued.items() if ends <= now]:
             del self.queued[token]
+
+    def surely_counted(self, asked_at: int, now: int) -> int:
+        """Calls that a shared count asked at that moment must have known: neither just made nor about to leave."""
+        return sum(at < asked_at and now - at < LEAVES_AFTER_MS - CLOCKS_APART_MS for at in self.minute.values())
 
     @property
     def empty(self) -> bool:
@@ -129,12 +136,18 @@ class LocalLimiter:
         reset_at_epoch_s = -(-(now_ms + wait_ms) // 1000)
         return Usage(scope, per_minute, used, queued, waiting, reset_at_epoch_s)
 
+    def now(self) -> int:
+        return self._clock_ms()
+
     # --- beside a shared count ---------------------------------------------------------------------------------
 
-    def note_shared(self, limits: Sequence[Limit], used: Sequence[int], *, admitted_token: str | None) -> list[str]:
+    def note_shared(
+        self, limits: Sequence[Limit], used: Sequence[int], *, asked_at: int, admitted_token: str | None
+    ) -> list[str]:
         """Remember what the shared count said, so that this process is strict at once should it go away.
 
-        Returns the scopes of which the shared count knows fewer calls than this process alone admitted.
+        Returns the scopes of which the shared count does not know all calls that this process had admitted before it
+        asked.
         """
         forgotten = []
         with self._lock:
@@ -144,10 +157,10 @@ class LocalLimiter:
                     continue
                 counts = self._counts(limit.scope)
                 counts.purge(now)
+                if len(counts.minute) > count and counts.surely_counted(asked_at, now) > count:
+                    forgotten.append(limit.scope)
                 if admitted_token is not None:
                     counts.minute.setdefault(admitted_token, now)
-                if len(counts.minute) > count:
-                    forgotten.append(limit.scope)
                 counts.shared_used, counts.since_shared = count, 0
                 counts.shared_until_ms = now + LEAVES_AFTER_MS
             self._sweep(now)

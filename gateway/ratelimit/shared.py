@@ -55,8 +55,9 @@ class Script(NamedTuple):
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ADMIT, REMOVE, RENEW, PEEK, REPLAY = SCRIPTS = [
-    Script.read(name) for name in ("admit", "remove", "renew", "peek", "replay")
+# Loaded in this order: whoever finds the last one there finds them all.
+REPLAY, REMOVE, RENEW, PEEK, ADMIT = SCRIPTS = [
+    Script.read(name) for name in ("replay", "remove", "renew", "peek", "admit")
 ]
 
 
@@ -161,7 +162,7 @@ class SharedLimiter:
     # --- who decides -------------------------------------------------------------------------------------------
 
     def _decide(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
-        unasked = self.breaker.is_open
+        unasked, asked_at = self.breaker.is_open, self.local.now()
         answer = self._ask(limits, token, lease_ms)
         if answer is None:
             verdict = self.local.decide(limits, token, lease_ms)
@@ -173,7 +174,7 @@ class SharedLimiter:
             verdict = self._own_part(limits, token, lease_ms)
             if verdict.refused_by:
                 return verdict
-        return self._heard(limits, token, answer)
+        return self._heard(limits, token, answer, asked_at)
 
     def _own_part(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
         """Redis allows the call, but may not have heard of the others' calls yet: our own part must allow it too."""
@@ -201,9 +202,11 @@ class SharedLimiter:
         answer: list[int] | None = self._run(ADMIT, _keys([limit.scope for limit in limits]), arguments)
         return answer
 
-    def _heard(self, limits: list[Limit], token: str, answer: list[int]) -> Verdict:
+    def _heard(self, limits: list[Limit], token: str, answer: list[int], asked_at: int) -> Verdict:
         allowed, index, refused_by, limit, remaining, wait_ms = answer[:6]
-        forgotten = self.local.note_shared(limits, answer[6:], admitted_token=token if allowed else None)
+        forgotten = self.local.note_shared(
+            limits, answer[6:], asked_at=asked_at, admitted_token=token if allowed else None
+        )
         if forgotten:
             self._remind(forgotten)
         scope = limits[index - 1].scope
@@ -213,11 +216,14 @@ class SharedLimiter:
 
     def _remind(self, scopes: list[str]) -> None:
         """Redis counts fewer calls than this process alone made: it was emptied."""
-        self._careful_until_s = time.monotonic() + CAREFUL_S
         try:
-            self._replay(self.local.recent(scopes))
+            try:
+                self._replay(self.local.recent(scopes))
+            except NoScriptError:
+                self._introduce(careful=True)
         except (RedisError, OSError) as problem:
             self.breaker.failed(problem)
+        self._careful_until_s = time.monotonic() + CAREFUL_S
 
     def _remove(self, keys: list[str], token: str) -> None:
         if self._run(REMOVE, keys, [token]) is None:

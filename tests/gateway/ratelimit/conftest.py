@@ -44,14 +44,26 @@ def limiter(request, clock):
     if request.param == "local":
         yield LocalLimiter(clock_ms=clock)
         return
-    shared = shared_limiter(request.getfixturevalue("redis_url"), clock)
-    yield shared
-    shared._client.close()
+    yield shared_limiter(request.getfixturevalue("redis_url"), clock)
 
 
-def shared_limiter(url, clock=None, *, processes=1):
-    local = LocalLimiter(processes=processes, clock_ms=clock) if clock else None
-    return SharedLimiter(connect(url), processes=processes, clock_ms=clock, local=local)
+def shared_limiter(url, clock=None, *, processes=1, steady=None):
+    """On Redis's own clock, or on `clock`; `steady` turns the process's clock apart from it."""
+    local = LocalLimiter(processes=processes, clock_ms=steady or clock) if clock else None
+    limiter = SharedLimiter(connect(url), processes=processes, clock_ms=clock, local=local)
+    _opened.append(limiter)
+    return limiter
+
+
+_opened = []
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    """No connection outlives its test."""
+    yield
+    while _opened:
+        _opened.pop()._client.connection_pool.disconnect()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway import ratelimit
+from gateway.ratelimit.decision import Limit
 from gateway.ratelimit.local import SWEEP_EVERY_CALLS, LocalLimiter
 from gateway.ratelimit.shared import SharedLimiter
 from tests.gateway.ratelimit.support import START_MS, Clock
@@ -66,6 +67,32 @@ class TestCallsThatEndedInAnotherProcess:
     def test_while_there_is_room_nobody_is_asked(self):
         limiter = LocalLimiter(ended_elsewhere=lambda scope, tokens: pytest.fail("asked"))
         assert admit(limiter, "a", "one").allowed
+
+
+class TestBesideASharedCount:
+    def note(self, limiter, used, *, asked_at, token):
+        return limiter.note_shared([Limit("a", 50, None)], [used], asked_at=asked_at, admitted_token=token)
+
+    def test_answers_that_overtake_each_other_are_no_alarm(self):
+        clock = Clock()
+        limiter = LocalLimiter(clock_ms=clock)
+        asked_at = limiter.now()
+        assert self.note(limiter, 2, asked_at=asked_at, token="second") == []
+        assert self.note(limiter, 1, asked_at=asked_at, token="first") == []
+
+    def test_a_count_that_lost_calls_made_before_it_was_asked_has_forgotten(self):
+        clock = Clock()
+        limiter = LocalLimiter(clock_ms=clock)
+        self.note(limiter, 1, asked_at=limiter.now(), token="first")
+        clock.now += 10
+        assert self.note(limiter, 0, asked_at=limiter.now(), token=None) == ["a"]
+
+    def test_calls_about_to_leave_the_minute_are_no_alarm(self):
+        clock = Clock()
+        limiter = LocalLimiter(clock_ms=clock)
+        self.note(limiter, 1, asked_at=limiter.now(), token="first")
+        clock.now += 59_000
+        assert self.note(limiter, 0, asked_at=limiter.now(), token=None) == []
 
 
 @pytest.fixture

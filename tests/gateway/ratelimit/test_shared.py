@@ -13,8 +13,6 @@ import pytest
 import redis
 
 from gateway.ratelimit import shared
-from gateway.ratelimit.local import LocalLimiter
-from gateway.ratelimit.shared import SharedLimiter, connect
 from tests.gateway.ratelimit.conftest import shared_limiter
 from tests.gateway.ratelimit.support import START_MS, Clock, hammer
 
@@ -79,8 +77,7 @@ class TestManyProcesses:
 class TestClocks:
     def test_a_clock_set_back_by_hours_never_admits_more_and_heals_within_a_window(self, redis_url, scope):
         clock, steady = Clock(), Clock()
-        local = LocalLimiter(clock_ms=steady)
-        limiter = SharedLimiter(connect(redis_url), clock_ms=clock, local=local)
+        limiter = shared_limiter(redis_url, clock, steady=steady)
         assert allowed(limiter, scope, 12, name="before") == 10
         clock.now -= 3 * 3600 * 1000
         refused = admit(limiter, scope, "after")
@@ -236,7 +233,7 @@ class TestRedisIsAway:
 
     def test_more_threads_than_connections_wait_their_turn(self, redis_url, scope, monkeypatch):
         monkeypatch.setattr(shared, "CONNECTIONS_MAX", 2)
-        limiter = SharedLimiter(connect(redis_url))
+        limiter = shared_limiter(redis_url)
         with ThreadPoolExecutor(24) as threads:
             answers = list(threads.map(lambda number: admit(limiter, scope, str(number)), range(96)))
         assert sum(one.allowed for one in answers) == 10
