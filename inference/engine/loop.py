@@ -143,7 +143,7 @@ class Loop:
         turns = Counter(
             work.account for work in self.works for _ in (*work.rows, *(work.pending if work.started else ()))
         )
-        ordered = []
+        ordered: list[tuple[int, int, int, Work]] = []
         for work in self.works:
             if not work.started and not work.error:
                 ordered.append((turns[work.account], places[work.account], len(ordered), work))

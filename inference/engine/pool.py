@@ -96,7 +96,8 @@ class Pool:
                 raise self.failures[ref]
             if ref not in self.residents:
                 ready = False
-                self.waiting.setdefault(ref)
+                if ref != self.loading:
+                    self.waiting.setdefault(ref)
         return ready
 
     def borrow(self, refs: Iterable[PartRef]) -> dict[PartRef, Resident]:

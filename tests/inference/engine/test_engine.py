@@ -1,0 +1,149 @@
+"""The engine as the render worker uses it: a thread of its own, settings from the environment, no torch for others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference.engine import Engine, EngineSettings, RenderFailed
+from inference.engine.spec import BackgroundSpec, Family, Operation, RenderSpec, SafetySpec, UpscaleSpec
+from tests.inference.engine.bench import model, noise_picture, spec
+from tests.support import tiny_models
+
+SD15 = model("sd15")
+
+
+@pytest.fixture(scope="module")
+def engine(model_dir: Path) -> Iterator[Engine]:
+    with Engine(EngineSettings(model_dir=model_dir, device="cpu", threads=1)) as engine:
+        yield engine
+
+
+class TestEngine:
+    def test_jobs_from_many_threads(self, engine: Engine) -> None:
+        jobs = [engine.submit(spec(SD15, account=f"a{i % 3}", seed=i)) for i in range(6)]
+        outputs = [job.result(timeout=60) for job in jobs]
+        assert all(len(output.images) == 1 for output in outputs)
+        assert all(output.run_ms >= 0 and output.gpu_time_ms > 0 for output in outputs)
+
+    def test_a_spec_that_travelled_draws_the_same(self, engine: Engine) -> None:
+        original = spec(SD15)
+        travelled = RenderSpec.from_dict(original.to_dict())
+        pictures = [engine.submit(s).result(60).images[0].image.tobytes() for s in (original, travelled)]
+        assert pictures[0] == pictures[1]
+
+    def test_preload_pin_and_evict(self, engine: Engine) -> None:
+        assert engine.preload(model("sd15-inpainting")).result(60) >= 0
+        engine.pin("sd15-inpainting", True)
+        engine.submit(spec(SD15)).result(60)
+        resident = {entry.model_id: entry for entry in engine.status().resident}
+        assert resident["sd15-inpainting"].pinned
+        assert resident["sd15-inpainting"].bytes > 1_000_000
+        assert engine.evict("sd15-inpainting").result(60)
+        with pytest.raises(RenderFailed):
+            engine.preload(model("nowhere")).result(60)
+
+    def test_an_operation_without_steps(self, engine: Engine, model_dir: Path) -> None:
+        torch.save({"params_ema": tiny_models.rrdbnet_state()}, model_dir / "tiny_x4.pth")
+        job = spec(
+            model("tiny_x4.pth", Family.UPSCALER),
+            operation=Operation.UPSCALE,
+            init_images=("in",),
+            upscale=UpscaleSpec(factor=3),
+        )
+        output = engine.submit(job, {"in": noise_picture(20)}).result(60)
+        assert output.images[0].image.size == (60, 60)
+        assert output.used["width_px"] == 60
+
+    def test_closing_fails_what_is_under_way_as_retryable(self, model_dir: Path) -> None:
+        engine = Engine(EngineSettings(model_dir=model_dir, device="cpu"))
+        job = engine.submit(spec(SD15, num_inference_steps=1000))
+        engine.close()
+        with pytest.raises(RenderFailed) as failure:
+            job.result(10)
+        assert failure.value.retryable
+
+
+class TestFinishing:
+    def test_flagged_pictures_are_blanked_and_marked(self, engine: Engine, model_dir: Path, tmp_path: Path) -> None:
+        plain = engine.submit(spec(SD15)).result(60)
+        for flags in (True, False):
+            folder = tmp_path / f"safety-{flags}"
+            checker, processor = tiny_models.safety_checker(flags=flags)
+            tiny_models.save(checker, folder)
+            tiny_models.save(processor, folder)
+            with Engine(EngineSettings(model_dir=model_dir, device="cpu", safety_dir=folder)) as checked:
+                told = SafetySpec(enabled=True, action="black")
+                output = checked.submit(spec(SD15, safety=told)).result(60)
+            assert output.images[0].flagged is flags
+            assert (output.images[0].image.getextrema() == ((0, 0),) * 3) is flags
+            assert (output.images[0].image.tobytes() == plain.images[0].image.tobytes()) is not flags
+
+    def test_a_missing_checker_is_said_or_fails_as_the_operator_wants(self, engine: Engine, model_dir: Path) -> None:
+        asked = spec(SD15, safety=SafetySpec(enabled=True))
+        output = engine.submit(asked).result(60)
+        assert output.used["safety"]["enabled"] is False
+        assert any("not checked" in note for note in output.notes)
+        with (
+            Engine(EngineSettings(model_dir=model_dir, device="cpu", require_safety=True)) as strict,
+            pytest.raises(RenderFailed) as failure,
+        ):
+            strict.submit(asked).result(60)
+        assert failure.value.code == "safety_missing"
+
+    def test_drawn_pictures_are_enlarged_and_say_by_what(self, engine: Engine) -> None:
+        output = engine.submit(spec(SD15, upscale=UpscaleSpec(factor=2))).result(60)
+        assert output.images[0].image.size == (128, 128)
+        assert any("resampling" in note for note in output.notes)
+
+    def test_by_the_installed_upscaler(self, model_dir: Path) -> None:
+        (model_dir / "enlarge").mkdir()
+        torch.save(tiny_models.rrdbnet_state(), model_dir / "enlarge" / "x4.pth")
+        settings = EngineSettings(model_dir=model_dir, device="cpu", upscaler=Path("enlarge"))
+        with Engine(settings) as engine:
+            output = engine.submit(spec(SD15, upscale=UpscaleSpec(factor=2))).result(60)
+        assert output.images[0].image.size == (128, 128)
+        assert not output.notes
+
+    def test_a_background_job_without_a_model_says_what_to_add(self, engine: Engine) -> None:
+        job = spec(
+            model("u2net.pth", Family.BACKGROUND),
+            operation=Operation.REMOVE_BACKGROUND,
+            init_images=("in",),
+            background=BackgroundSpec(),
+        )
+        with pytest.raises(RenderFailed) as failure:
+            engine.submit(job, {"in": noise_picture()}).result(60)
+        assert failure.value.code == "model_missing"
+
+
+class TestSettings:
+    def test_from_the_environment(self) -> None:
+        told = {"MODEL_DIR": "/data", "RENDER_MAX_ROWS": "8", "RENDER_ALLOW_HUB": "yes", "RENDER_DTYPE": "float16"}
+        settings = EngineSettings.from_environ(told)
+        assert settings == EngineSettings(model_dir=Path("/data"), max_rows=8, allow_hub=True, dtype="float16")
+        assert EngineSettings.from_environ({}) == EngineSettings()
+
+    @pytest.mark.parametrize(("name", "value"), [("RENDER_MAX_ROWS", "many"), ("RENDER_COMPILE", "perhaps")])
+    def test_nonsense_is_named(self, name: str, value: str) -> None:
+        with pytest.raises(ValueError, match=name):
+            EngineSettings.from_environ({name: value})
+
+    def test_half_precision_draws_too(self, model_dir: Path) -> None:
+        with Engine(EngineSettings(model_dir=model_dir, device="cpu", dtype="bfloat16")) as engine:
+            output = engine.submit(spec(SD15)).result(60)
+            assert engine.status().dtype == "bfloat16"
+        assert output.images[0].image.getextrema() != ((0, 0),) * 3
+
+
+def test_the_web_side_imports_the_vocabulary_without_torch() -> None:
+    code = (
+        "import sys; import inference.engine, inference.engine.spec, inference.engine.scheduler_names;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
