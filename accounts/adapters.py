@@ -23,7 +23,7 @@ def code_new() -> str:
     return "".join(secrets.choice("0123456789") for _ in range(CODE_DIGITS))
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     def generate_email_verification_code(self) -> str:
         return code_new()
 

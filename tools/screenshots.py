@@ -1,6 +1,6 @@
 """Photographs pages of a running service at two widths in both themes, for people to look at.
 
-python -m tools.screenshots --base-url http://127.0.0.1:8000 --email ... --password ... --out .run/screenshots [path ...]
+python -m tools.screenshots --base-url http://127.0.0.1:8000 --email ... --password ... [path ...]
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 
@@ -33,12 +33,12 @@ class AccountRequest(HttpRequest):
     role: Role
 
 
-Page = Callable[..., HttpResponse]
+Page = Callable[..., HttpResponseBase]
 
 
 def membership_in_use(request: HttpRequest) -> Membership | None:
     """The membership whose account the person looks at: the one chosen last, else their first."""
-    mine = Membership.objects.filter(user_id=request.user.pk).select_related("account")
+    mine = Membership.objects.filter(user=cast(User, request.user)).select_related("account")
     chosen = request.session.get(SESSION_ACCOUNT)
     return (chosen and mine.filter(account_id=chosen).first()) or mine.order_by("created_at", "pk").first()
 
@@ -49,7 +49,7 @@ def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable
     def wrap(view: Page) -> Page:
         @login_required
         @functools.wraps(view)
-        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             membership = membership_in_use(request)
             if membership is None:
                 return redirect("dashboard:get_started")

@@ -1,4 +1,4 @@
-"""The overview, and the small pages: billing's doorway, webhooks, the team, the profile, the choice of account."""
+"""The overview, and the small pages: billing's doorway, the team, the profile, the choice of account."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
     """Success rate and times of the newest calls of the last day."""
     day = generations_of(account).filter(created_at__gte=now - timedelta(days=1)).exclude(finished_at=None)
     rows = list(day.values_list("state", "created_at", "finished_at")[:SAMPLE])
-    good = [(end - start).total_seconds() * 1000 for state, start, end in rows if state == GenerationState.SUCCEEDED]
+    good = [
+        (end - start).total_seconds() * 1000 for state, start, end in rows if end and state == GenerationState.SUCCEEDED
+    ]
     ended = [row for row in rows if row[0] != GenerationState.CANCELLED]
     middle, worst = percentiles(good)
     return [
@@ -112,13 +114,6 @@ def billing(request: AccountRequest) -> HttpResponse:
         "configured": bool(settings.STRIPE_API_KEY or settings.BILLING_PROVIDER),
     }
     return render(request, "dashboard/billing.html", context)
-
-
-@account_page(section="webhooks")
-@require_safe
-def webhooks(request: AccountRequest) -> HttpResponse:
-    sent = generations_of(request.account).exclude(webhook_url="").defer("spec", "reply", "result")
-    return render(request, "dashboard/webhooks.html", {"rows": [Shown(row) for row in sent[:25]]})
 
 
 @account_page(section="team")

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gateway.dashboard import gallery, keys, overview, requests, usage, welcome
+from gateway.dashboard import gallery, keys, overview, requests, usage, webhooks, welcome
 
 app_name = "dashboard"
 urlpatterns = [
@@ -22,7 +22,12 @@ urlpatterns = [
     re_path(r"^dashboard/gallery/?$", gallery.gallery, name="gallery"),
     path("dashboard/gallery.zip", gallery.gallery_zip, name="gallery_zip"),
     re_path(r"^dashboard/billing/?$", overview.billing, name="billing"),
-    re_path(r"^dashboard/webhooks/?$", overview.webhooks, name="webhooks"),
+    re_path(r"^dashboard/webhooks/?$", webhooks.webhooks, name="webhooks"),
+    path("dashboard/webhooks/<int:delivery_id>", webhooks.delivery, name="webhook"),
+    path("dashboard/webhooks/<int:delivery_id>/resend", webhooks.delivery_resend, name="webhook_resend"),
+    path("dashboard/webhooks/test", webhooks.test_send, name="webhook_test"),
+    path("dashboard/webhooks/secret", webhooks.secret_rotate, name="webhook_rotate"),
+    path("dashboard/webhooks/resume", webhooks.receiver_resume, name="webhook_resume"),
     re_path(r"^dashboard/team/?$", overview.team, name="team"),
     re_path(r"^dashboard/profile/?$", overview.profile, name="profile"),
     path("dashboard/account", overview.account_choose, name="account_choose"),

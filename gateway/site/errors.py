@@ -61,4 +61,4 @@ def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpRe
 def broken(request: HttpRequest) -> HttpResponse:
     """The last resort: it asks the database nothing, for that may be what broke."""
     context = {"fault": BROKEN, "request_id": getattr(request, "request_id", ""), "theme": "system"}
-    return render(None, "500.html", context, status=500)  # type: ignore[arg-type]
+    return render(None, "500.html", context, status=500)

@@ -27,7 +27,8 @@ class Performance:
 
 def of(model_id: str, *, now: datetime) -> Performance:
     """At most a minute old."""
-    found: Performance = cache.get_or_set(f"site:performance:{model_id}", lambda: _measure(model_id, now), _TTL_S)
+    found = cache.get_or_set(f"site:performance:{model_id}", lambda: _measure(model_id, now), _TTL_S)
+    assert isinstance(found, Performance)
     return found
 
 
@@ -35,7 +36,11 @@ def _measure(model_id: str, now: datetime) -> Performance:
     ended = Generation.objects.filter(model_id=model_id, created_at__gte=now - SPAN).exclude(finished_at=None)
     rows = list(ended.order_by("-id").values_list("state", "created_at", "finished_at")[:NEWEST])
     counted = [row for row in rows if row[0] != GenerationState.CANCELLED]
-    good = [(end - start).total_seconds() * 1000 for state, start, end in counted if state == GenerationState.SUCCEEDED]
+    good = [
+        (end - start).total_seconds() * 1000
+        for state, start, end in counted
+        if end and state == GenerationState.SUCCEEDED
+    ]
     middle, worst = percentiles(good)
     success = len(good) / len(counted) if counted else None
     return Performance(calls=len(counted), p50_ms=middle, p95_ms=worst, success=success)

@@ -41,7 +41,7 @@ class Group:
 
 @functools.cache
 def document() -> dict[str, Any]:
-    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -83,7 +83,8 @@ def _of_address(found: dict[str, Any]) -> list[Parameter]:
 
 def _of_body(found: dict[str, Any]) -> list[Parameter]:
     content = found.get("requestBody", {}).get("content", {})
-    schema = resolve(next(iter(content.values()), {}).get("schema", {}))
+    media: dict[str, Any] = next(iter(content.values()), {})
+    schema = resolve(media.get("schema", {}))
     required = set(schema.get("required", []))
     items = schema.get("properties", {}).items()
     found_parameters = [

@@ -7,9 +7,12 @@ import re
 import pytest
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Membership, Role, User
 from gateway.dashboard.usage import neutral
+from gateway.models import WebhookDelivery
+from gateway.webhooks_out import webhook_test
 from tests.conftest import Member
 
 PATHS = ["", "/keys", "/keys/new", "/usage", "/requests", "/gallery", "/billing", "/webhooks", "/team", "/profile"]
@@ -124,3 +127,28 @@ class TestProfile:
 
 def test_a_cell_that_begins_like_a_formula_is_neutralised() -> None:
     assert [neutral(cell) for cell in ("=1+1", "@x", "demo", 5)] == ["'=1+1", "'@x", "demo", 5]
+
+
+class TestWebhooks:
+    def test_the_secret_is_shown_to_those_who_may_change_it(self, client: Client, bob: Member) -> None:
+        client.force_login(bob.user)
+        assert "whsec_" in client.get("/dashboard/webhooks").content.decode()
+        Membership.objects.filter(user=bob.user).update(role=Role.VIEWER)
+        assert "whsec_" not in client.get("/dashboard/webhooks").content.decode()
+
+    def test_rolling_keeps_the_former_secret_for_a_day(self, as_alice: Client) -> None:
+        before = re.findall(r'data-copy="(whsec_[^"]+)"', as_alice.get("/dashboard/webhooks").content.decode())
+        as_alice.post("/dashboard/webhooks/secret")
+        after = re.findall(r'data-copy="(whsec_[^"]+)"', as_alice.get("/dashboard/webhooks").content.decode())
+        assert len(after) == 2
+        assert before[0] in after
+
+    def test_a_private_address_is_refused_in_words(self, as_alice: Client) -> None:
+        page = as_alice.post("/dashboard/webhooks/test", {"url": "http://10.0.0.1/hook"}, follow=True)
+        assert not WebhookDelivery.objects.exists()
+        assert "alert-bad" in page.content.decode()
+
+    def test_a_stranger_s_delivery_is_not_there(self, as_alice: Client, charlie: Member) -> None:
+        other = webhook_test(account_id=charlie.account.pk, url="https://example.com/hook", now=timezone.now())
+        assert as_alice.get(f"/dashboard/webhooks/{other.pk}").status_code == 404
+        assert as_alice.post(f"/dashboard/webhooks/{other.pk}/resend").status_code == 404

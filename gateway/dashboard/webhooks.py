@@ -1,0 +1,109 @@
+"""Webhooks: the secrets that sign, deliveries with every attempt, sending again, a test, and paused receivers."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.errors import DomainError
+from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.models import DeliveryState, WebhookDelivery, WebhookReceiver
+from gateway.webhooks_out import (
+    secret_text,
+    webhook_receiver_resume,
+    webhook_resend,
+    webhook_secret_rotate,
+    webhook_secrets,
+    webhook_test,
+)
+
+SHOWN = 50
+TONES = {
+    DeliveryState.PENDING: "busy",
+    DeliveryState.DELIVERED: "ok",
+    DeliveryState.FAILED: "bad",
+    DeliveryState.PAUSED: "warn",
+}
+
+
+@account_page(section="webhooks")
+@require_safe
+def webhooks(request: AccountRequest) -> HttpResponse:
+    """A secret is shown only to who may change it: with it, anybody could pretend to be us."""
+    may_change = request.role in MAKERS
+    secrets = webhook_secrets(account_id=request.account.pk, now=timezone.now()) if may_change else []
+    state = request.GET.get("state", "")
+    found = _mine(request)
+    if state in DeliveryState.values:
+        found = found.filter(state=state)
+    context = {
+        "may_change": may_change,
+        "secrets": [(secret_text(secret), secret.expires_at) for secret in secrets],
+        "rows": [(row, TONES[DeliveryState(row.state)]) for row in found.defer("body")[:SHOWN]],
+        "paused": WebhookReceiver.objects.filter(account_id=request.account.pk).exclude(paused_at=None),
+        "states": DeliveryState.choices,
+        "state": state,
+    }
+    return render(request, "dashboard/webhooks.html", context)
+
+
+@account_page(section="webhooks")
+@require_safe
+def delivery(request: AccountRequest, delivery_id: int) -> HttpResponse:
+    found = get_object_or_404(_mine(request), pk=delivery_id)
+    context = {
+        "delivery": found,
+        "tone": TONES[DeliveryState(found.state)],
+        "attempts": found.tries.order_by("-at"),
+        "may_change": request.role in MAKERS,
+    }
+    return render(request, "dashboard/webhook.html", context)
+
+
+def _mine(request: AccountRequest) -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.filter(account_id=request.account.pk).order_by("-id")
+
+
+@account_page(section="webhooks", roles=MAKERS)
+@require_POST
+def delivery_resend(request: AccountRequest, delivery_id: int) -> HttpResponse:
+    try:
+        webhook_resend(account_id=request.account.pk, delivery_id=delivery_id, now=timezone.now())
+    except DomainError as problem:
+        raise Http404 from problem
+    messages.success(request, "It is on its way again.")
+    return redirect("dashboard:webhook", delivery_id=delivery_id)
+
+
+@account_page(section="webhooks", roles=MAKERS)
+@require_POST
+def test_send(request: AccountRequest) -> HttpResponse:
+    try:
+        queued = webhook_test(
+            account_id=request.account.pk, url=request.POST.get("url", "").strip(), now=timezone.now()
+        )
+    except DomainError as problem:
+        messages.error(request, problem.message)
+        return redirect("dashboard:webhooks")
+    return redirect("dashboard:webhook", delivery_id=queued.pk)
+
+
+@account_page(section="webhooks", roles=MAKERS)
+@require_POST
+def secret_rotate(request: AccountRequest) -> HttpResponse:
+    webhook_secret_rotate(account_id=request.account.pk, now=timezone.now())
+    messages.success(request, "The new secret signs from now on; the former one signs beside it for 24 hours.")
+    return redirect("dashboard:webhooks")
+
+
+@account_page(section="webhooks", roles=MAKERS)
+@require_POST
+def receiver_resume(request: AccountRequest) -> HttpResponse:
+    origin = request.POST.get("origin", "")
+    due = webhook_receiver_resume(account_id=request.account.pk, origin=origin, now=timezone.now())
+    messages.success(request, f"{due} waiting deliveries are on their way.")
+    return redirect("dashboard:webhooks")
