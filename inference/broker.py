@@ -1,8 +1,8 @@
 """How processes reach the broker: the same settings for the gateway and for a render worker that knows nothing else.
 
 Messages are acknowledged as they are taken: what a killed process had in hand is lost to the broker, on purpose. Work
-Messages are acknowledged as they are taken: what a killed process had in hand is lost to the broker on purpose. Work
-redelivery and without its faults. Without a broker there are files: Celery's filesystem transport.
+comes back by its lease and outcomes by the render worker's own memory (docs/decisions/0005), both sooner than by a
+broker's redelivery and without its faults. Without a broker there are files: Celery's filesystem transport.
 """
 
 from __future__ import annotations
