@@ -154,7 +154,7 @@ def _serve(facts: dict[str, str], run_folder: Path) -> int:
         signal.signal(number, stop)
     try:
         supervisor.start()
-        _wait_until_ready(supervisor, facts["url"])
+        _wait_until_ready(supervisor, _own_address())
         if not supervisor.stopping:
             print(_greeting(facts, run_folder / "demo.env"), flush=True)
             supervisor.loud = True
@@ -164,6 +164,12 @@ def _serve(facts: dict[str, str], run_folder: Path) -> int:
         with Step("Stopping"):
             supervisor.stop()
     return 0
+
+
+def _own_address() -> str:
+    """Where this machine reaches the web process; PUBLIC_URL may lead through a proxy that is not up yet."""
+    host = os.environ.get("HOST") or "127.0.0.1"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{os.environ['PORT']}"  # noqa: S104
 
 
 def _wait_until_ready(supervisor: Supervisor, url: str) -> None:
