@@ -116,11 +116,11 @@ def scenes(*, held_out: bool) -> tuple[Scene, ...]:
 TRAINING_SCENES: Final = scenes(held_out=False)
 
 
-def scene_draw(rng: random.Random) -> Scene:
-    """A training scene; half of them ordinary objects in the middle, as most prompts are."""
+def scene_draw(rng: random.Random, plain_share: float = 0.5) -> Scene:
+    """A training scene; `plain_share` of them are ordinary objects in the middle, as most prompts are."""
     while True:
         scene = rng.choice(TRAINING_SCENES)
-        if rng.random() < 0.5:
+        if rng.random() < plain_share:
             scene = Scene(scene.shape, scene.colour, scene.background)
         if not scene.is_held_out():
             return scene
@@ -170,9 +170,9 @@ def picture(scene: Scene, rng: random.Random, side_px: int) -> Image.Image:
     """Draws `scene`, with small differences of colour, place and size from one call to the next."""
     background = shade(scene.background, rng)
     image = Image.new("RGB", (side_px, side_px), background)
-    x, y = ((value + rng.uniform(-0.03, 0.03)) * side_px for value in POSITIONS[scene.position])
+    x, y = ((value + rng.uniform(-0.015, 0.015)) * side_px for value in POSITIONS[scene.position])
     radius = RADIUS_ASIDE if scene.position and not scene.size else RADIUS[scene.size]
-    radius_px = radius * rng.uniform(0.93, 1.07) * side_px
+    radius_px = radius * rng.uniform(0.95, 1.05) * side_px
     paint = ImageDraw.Draw(image)
     colour = shade(scene.colour, rng)
     if scene.shape in ("circle", "ring"):

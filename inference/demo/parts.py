@@ -62,9 +62,13 @@ def build_tokenizer() -> CLIPTokenizer:
     )
     learner.train_from_iterator(_tokenizer_corpus(), trainer)
     learned = json.loads(learner.to_str())["model"]
-    vocabulary = dict(learned["vocab"])
-    for token in (*(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"):
-        vocabulary.setdefault(token, len(vocabulary))
+    known: dict[str, int] = learned["vocab"]
+    endings = [letter + "</w>" for letter in letters]
+    words = sorted(set(known) - {*letters, *endings}, key=lambda word: known[word])
+    # The learner numbers single letters in another order every time; here they are sorted.
+    met, unmet = ([ending for ending in endings if (ending in known) is side] for side in (True, False))
+    ordered = (*letters, *met, *words, *unmet, "<|startoftext|>", "<|endoftext|>")
+    vocabulary = {token: number for number, token in enumerate(ordered)}
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split()) for pair in learned["merges"]]
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS)
 

@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ CHECKPOINT_EVERY_S: Final = 240.0
 EMPTY_CAPTION_SHARE: Final = 0.1
 EARLY_LAYER_SHARE: Final = 0.05  # captions read one layer early, so that clip_skip stays harmless
 CROP_PX: Final = 64
+PLAIN_SHARE: Final = 0.85  # of the UNet's scenes: middle-sized, in the middle; shapes are learned there first
 FOLLOWER_LEAD_STEPS: Final = 8
 
 
@@ -81,6 +83,12 @@ class Stage:
         torch.save(state, unfinished)
         os.replace(unfinished, self.path)
 
+    def budget_reread(self) -> None:
+        """A number in the file `budget_s` replaces the budget of the stage while it runs."""
+        wish = self.folder / "budget_s"
+        if wish.exists():
+            self.budget_s = float(wish.read_text())
+
     def rate(self) -> float:
         """Warm up, stay, then fall in a straight line over the last two fifths of the budget."""
         left = max(0.0, 1 - self.used_s / self.budget_s)
@@ -107,13 +115,16 @@ class Stage:
 
 
 def stage_run(stage: Stage, losses: Callable[[], Tensor], pace: Callable[[], None] = lambda: None) -> None:
-    """Steps until the stage's CPU budget is used, saving now and then and at the end."""
+    """Steps until the stage's CPU budget is used or the process is told to stop, saving now and then and at the end."""
+    stops: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     before_s, saved_s = time.process_time() - stage.used_s, stage.used_s
-    while stage.used_s < stage.budget_s:
+    while stage.used_s < stage.budget_s and not stops:
         pace()
         stage.step(losses())
         stage.used_s = time.process_time() - before_s
         if stage.steps % 50 == 0:
+            stage.budget_reread()
             told = f"{stage.path.stem} step {stage.steps} loss {stage.loss:.4f} rate {stage.rate():.1e}"
             print(f"{time.strftime('%H:%M:%S')} {told} cpu {stage.used_s:.0f} s", flush=True)
         if stage.used_s - saved_s > CHECKPOINT_EVERY_S:
@@ -245,7 +256,7 @@ class Captioner:
     @torch.no_grad()
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Latents and the text states that go with them."""
-        told = [scene_draw(self.rng) for _ in range(size)]
+        told = [scene_draw(self.rng, PLAIN_SHARE) for _ in range(size)]
         captions = [
             empty_caption(self.rng) if self.rng.random() < EMPTY_CAPTION_SHARE else caption(scene, self.rng)
             for scene in told
@@ -256,11 +267,12 @@ class Captioner:
         return parts.pinned_code(pictures_draw(told, self.rng)) * parts.LATENT_SCALE, states
 
 
-def unet_loss(network: Callable[..., Any], signal: Tensor, latents: Tensor, states: Tensor) -> Tensor:
-    """The error of the predicted velocity at noise levels spread evenly over the schedule."""
-    size, levels = len(latents), len(signal)
-    times = ((torch.randperm(size) + torch.rand(size)) / size * levels).long().clamp_max(levels - 1)
-    kept = signal[times].view(-1, 1, 1, 1)
+def unet_loss(network: Callable[..., Any], kept_shares: Tensor, latents: Tensor, states: Tensor) -> Tensor:
+    """The error of the predicted velocity at stratified noise levels, more of them high: there shapes are decided."""
+    size, levels = len(latents), len(kept_shares)
+    spread = (torch.randperm(size) + torch.rand(size)) / size
+    times = (spread**0.75 * levels).long().clamp_max(levels - 1)
+    kept = kept_shares[times].view(-1, 1, 1, 1)
     noise = torch.randn_like(latents)
     noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
     velocity = kept.sqrt() * noise - (1 - kept).sqrt() * latents
@@ -286,6 +298,7 @@ def unet_train(folder: Path, budget_s: float) -> None:
     process = multiprocessing.get_context("fork").Process(target=unet_work, args=(follower, done), daemon=True)
     process.start()
     unet_work(leader, done)
+    process.terminate()  # it saves what it has
     process.join()
 
 
@@ -297,7 +310,7 @@ def unet_work(stage: Stage, done: Tensor) -> None:
     rng = random.Random(SEED + 2 * stage.steps + stage.rank)
     captioner = Captioner(tokenizer, text_encoder_load(stage.folder, tokenizer), rng)
     network = torch.compile(stage.network, dynamic=False)
-    signal = parts.build_scheduler().alphas_cumprod
+    kept = parts.build_scheduler().alphas_cumprod
     ahead = int(done[1] - done[0]) + FOLLOWER_LEAD_STEPS
 
     def pace() -> None:
@@ -305,7 +318,7 @@ def unet_work(stage: Stage, done: Tensor) -> None:
         while stage.rank and int(done[1] - done[0]) > ahead:
             time.sleep(0.2)
 
-    stage_run(stage, lambda: unet_loss(network, signal, *captioner.batch(BATCHES["unet"])), pace)
+    stage_run(stage, lambda: unet_loss(network, kept, *captioner.batch(BATCHES["unet"])), pace)
     done[stage.rank] = torch.iinfo(done.dtype).max // 2  # a finished leader holds nobody up
 
 
