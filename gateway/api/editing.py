@@ -55,6 +55,14 @@ def _background(fields: Fields) -> BackgroundSpec:
     )
 
 
+def result_size(arguments: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
+    """The size of what is delivered. Enlarging drawn pictures comes after drawing and is not part of it."""
+    upscale: UpscaleSpec | None = arguments.get("upscale")
+    if arguments["operation"] is not Operation.UPSCALE or upscale is None:
+        return size
+    return size[0] * upscale.factor, size[1] * upscale.factor
+
+
 def output_size_check(fields: Fields, arguments: dict[str, Any], picture: tuple[int, int] | None) -> None:
     """An enlargement must fit; told before admission, because the picture's size was not known before."""
     upscale: UpscaleSpec | None = arguments.get("upscale")

@@ -18,7 +18,7 @@ from gateway.api.adapters import ControlAsked, IPAdapterAsked, adapters_read, co
 from gateway.api.asked import asked_of
 from gateway.api.authentication import Caller
 from gateway.api.catalogue import model_for
-from gateway.api.editing import editing_read, output_size_check
+from gateway.api.editing import editing_read, output_size_check, result_size
 from gateway.api.fields import Fields
 from gateway.api.inputs import DRAWN_SIDE_PX_MAX, Source, StoredInput, inputs_store, sources_read
 from gateway.api.limits import foresee_refusal
@@ -88,7 +88,7 @@ def order_build(
     arguments, picture_size = _store_pictures(fields, arguments, pictures, profile, call)
     output_size_check(fields, arguments, picture_size)
     raise_faults(fields)
-    size = size_decide(asked_size, profile, model, picture_size)
+    size = result_size(arguments, size_decide(asked_size, profile, model, picture_size))
     return GenerationOrder(
         endpoint=endpoint,
         api_version=version,

@@ -26,7 +26,15 @@ def prompt_read(fields: Fields, profile: Profile, model: CatalogueModel, *, need
     negative = fields.text("negative_prompt", default=profile.negative_prompt, chars_max=PROMPT_CHARS_MAX)
     if settings.PROMPT_BLOCKLIST and (word := prompts.blocked(prompt, settings.PROMPT_BLOCKLIST)):
         fields.fault("prompt", "prompt_blocked", f'contains "{word}", which this service does not draw')
+    prompt = with_trigger(prompt, model.trigger_words)
     return {"prompt": prompt, "negative_prompt": "" if model.family is Family.FLUX else negative}
+
+
+def with_trigger(prompt: str, trigger_words: str) -> str:
+    """The words that the model was trained to hear, in front, unless the prompt has them."""
+    if not trigger_words or trigger_words.casefold() in prompt.casefold():
+        return prompt
+    return f"{trigger_words}, {prompt}" if prompt else trigger_words
 
 
 def webhook_read(fields: Fields) -> str | None:
@@ -35,7 +43,7 @@ def webhook_read(fields: Fields) -> str | None:
     if not url:
         return None
     try:
-        url_checked(url)
+        url_checked(url, plain_http=False)
     except AddressRefused as problem:
         fields.fault("webhook", "invalid_url", f"cannot be called: {problem.fields['reason']}", url)
     return url

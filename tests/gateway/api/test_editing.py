@@ -42,7 +42,7 @@ class TestEnlarging:
         api.post(path, **{field: text(picture(size=(33, 21)))})
         drawn = spec()
         assert (drawn["operation"], drawn["model"]["model_id"]) == ("upscale", "esrgan")
-        assert (drawn["width_px"], drawn["height_px"]) == (33, 21)
+        assert (drawn["width_px"], drawn["height_px"]) == (99, 63)
         assert drawn["upscale"] == {"factor": 3, "face_enhance": False}
 
     @pytest.mark.parametrize("name", ["realesr-general-x4v3", "RealESRGAN_x4plus", "ultra_resolution"])

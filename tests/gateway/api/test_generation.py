@@ -329,3 +329,12 @@ def test_a_paid_call_tells_what_is_held_and_then_what_was_charged(alice, api, on
     charged = api.post(f"v6/images/fetch/{held['id']}")
     assert (charged["cost"], charged["cost_microusd"]) == ("0.0020", 2_000)
     assert len(charged["output"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn"), [("a dog", "zkw style, a dog"), ("a dog in ZKW style", "a dog in ZKW style")]
+)
+def test_the_words_that_a_model_listens_to_are_put_in_front(api, spec, prompt, drawn):
+    ImageModel.objects.filter(model_id="demo").update(trigger_words="zkw style")
+    meta = api.post("v6/images/text2img", prompt=prompt, model_id="demo")["meta"]
+    assert meta["prompt"] == spec()["prompt"] == drawn
