@@ -9,6 +9,6 @@ class GatewayConfig(AppConfig):
 
 
 class StaticFiles(StaticFilesConfig):
-    """Leaves out what no page uses: the framework's own API pages, and htmx's extensions (one does not even collect)."""
+    """Leaves out what no page uses: the framework's API pages, and htmx's extensions (one does not even collect)."""
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "ext", "rest_framework"]
