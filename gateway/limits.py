@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from gateway.ratelimit import Limiter, LocalLimiter, get_limiter
+from gateway.ratelimit import Limiter, LocalLimiter, SharedLimiter, get_limiter
 from inference.selectors import generations_settled
 
 
 @functools.cache
 def limiter() -> Limiter:
-    """This process's limiter. A local one asks the database which queued calls have ended in another process."""
-    shared = get_limiter()
-    if isinstance(shared, LocalLimiter):
-        shared.ended_elsewhere = _ended
-    return shared
+    """This process's limiter. What counts locally asks the database which queued calls have ended elsewhere."""
+    chosen = get_limiter()
+    local = chosen.local if isinstance(chosen, SharedLimiter) else chosen
+    if isinstance(local, LocalLimiter):
+        local.ended_elsewhere = _ended
+    return chosen
 
 
-def _ended(scope: str, tokens: Sequence[str]) -> Iterable[str]:
+def _ended(scope: str, tokens: Sequence[str]) -> Sequence[str]:
     return [str(settled) for settled in generations_settled([int(token) for token in tokens])]
 
 

@@ -38,6 +38,10 @@ def idempotency(now: datetime) -> None:
     IdempotencyRecord.objects.filter(pk__in=list(old[:ROWS_PER_RUN])).delete()
 
 
+def webhook_history(now: datetime) -> None:
+    webhooks_out.webhooks_forget(now)
+
+
 def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
@@ -48,5 +52,6 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("workers", 5.0, workers),
     ("waiting", 10.0, waiting),
     ("idempotency", 300.0, idempotency),
+    ("webhook history", 600.0, webhook_history),
     ("temporary files", 600.0, temporary_files),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as redis_transport
 
 OUTCOME_QUEUE = "outcomes"
 DEFAULT_QUEUE = "default"
@@ -20,6 +21,8 @@ OUTCOME_TASK = "gateway.tasks.outcome"
 HEARTBEAT_TASK = "gateway.tasks.heartbeat"
 RENDER_TASK = "inference.tasks.render"
 CONTROL_TASK = "inference.tasks.control"
+# Only messages that wait for a free thread are unacknowledged, and every task may run twice.
+VISIBILITY_TIMEOUT_S = 60
 
 TRANSPORT_ALIASES["filesystem"] = "inference.file_transport:Transport"
 
@@ -68,7 +71,11 @@ def _transport_options(url: str, run_dir: Path) -> dict[str, Any]:
             "polling_interval": 0.05,
         }
     if url.startswith("redis"):
+        # On a broken connection kombu 5.7 would give back untaken messages through a client that is closed already, and
+        # the worker would end with an AttributeError. They come back after the visibility timeout anyway.
+        redis_transport.QoS.restore_at_shutdown = False
         return {
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
