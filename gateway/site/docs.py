@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import markdown  # type: ignore[import-untyped]
+import markdown
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -21,7 +21,8 @@ from django.views.decorators.http import require_safe
 
 from gateway.site import error_list
 from gateway.site.context import base_url, free_calls_per_day
-from gateway.site.reference import document, operations
+from gateway.site.openapi import document
+from gateway.site.reference import operations
 from gateway.site.samples import curl_call, samples
 
 FOLDER = Path(settings.BASE_DIR) / "docs" / "site"

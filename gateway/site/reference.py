@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from drf_spectacular.generators import SchemaGenerator
+from gateway.site.openapi import document
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -22,7 +22,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path."""
+    """One method of one path; `aliases` are the older paths that do the same and take the same."""
 
     anchor: str
     method: str
@@ -30,7 +30,8 @@ class Operation:
     summary: str
     description: str
     parameters: tuple[Parameter, ...]
-    replies: tuple[tuple[str, str], ...]
+    replies: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,21 @@ class Group:
 
 
 @functools.cache
-def document() -> dict[str, Any]:
-    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    return found
-
-
-@functools.cache
 def operations() -> tuple[Group, ...]:
-    """All operations by their first tag, in the document's order."""
-    groups: dict[str, list[Operation]] = {}
+    """All operations by their first tag, in the document's order. What does and takes the same stands once."""
+    groups: dict[str, dict[tuple[object, ...], Operation]] = {}
     for path, methods in document()["paths"].items():
         for method, found in methods.items():
             if method in METHODS:
-                groups.setdefault(_tag(found), []).append(_operation(path, method, found))
-    return tuple(Group(title=title, operations=tuple(members)) for title, members in groups.items())
+                _merge(groups.setdefault(_tag(found), {}), _operation(path, method, found))
+    return tuple(Group(title=title, operations=tuple(members.values())) for title, members in groups.items())
+
+
+def _merge(members: dict[tuple[object, ...], Operation], operation: Operation) -> None:
+    same = (operation.summary, operation.parameters, operation.path.endswith("{id}"))
+    first = members.setdefault(same, operation)
+    if operation.path not in (first.path, *first.aliases):
+        members[same] = replace(first, aliases=(*first.aliases, operation.path))
 
 
 def _tag(found: dict[str, Any]) -> str:
@@ -69,7 +71,7 @@ def _operation(path: str, method: str, found: dict[str, Any]) -> Operation:
         summary=found.get("summary", ""),
         description=found.get("description", ""),
         parameters=(*_of_address(found), *_of_body(found)),
-        replies=tuple((code, reply.get("description", "")) for code, reply in found.get("responses", {}).items()),
+        replies=tuple(found.get("responses", {})),
     )
 
 

@@ -4,7 +4,7 @@ the parameter table, the markdown twin and the JSON schema.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from inference.engine.spec import Family
@@ -63,10 +63,27 @@ class Field:
             return ""
         return ("yes" if self.default else "no") if self.kind == "flag" else str(self.default)
 
+    def json_schema(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"type": self.type_name, "title": self.label, "description": self.help}
+        optional = {"default": self.default, "minimum": self.low, "maximum": self.high}
+        found |= {name: value for name, value in optional.items() if value is not None}
+        return found | ({"enum": list(self.choices)} if self.choices else {})
+
 
 def fields_of(model: ImageModel) -> list[Field]:
     """All fields of a text-to-image call with this model, the required ones first."""
     return [*_words(model), *_size(model), *_sampling(model), *_adapters(model), *_delivery()]
+
+
+def general_fields() -> list[Field]:
+    """The fields of a call with any model: ranges as wide as some model's, no model's own defaults."""
+    model = ImageModel(side_px_min=64, side_px_max=2048, steps_max=100)
+    model_id = Field("model_id", "Model", "text", "Which model draws; the installation's default when left out.")
+    lora = Field("lora_model", "LoRA", "text", "Ids of LoRAs that join the model, separated by commas.")
+    strength = Field("lora_strength", "LoRA strength", "text", "One number for each LoRA, separated by commas.")
+    own = {"width", "height", "num_inference_steps", "guidance_scale"}
+    fields = [*_words(model), *_size(model), *_sampling(model), lora, strength, *_delivery()]
+    return [model_id, *(replace(field, default=None) if field.name in own else field for field in fields)]
 
 
 def _words(model: ImageModel) -> list[Field]:
@@ -151,12 +168,5 @@ def json_schema(model: ImageModel) -> dict[str, Any]:
         "title": model.name,
         "type": "object",
         "required": ["model_id", *(field.name for field in fields if field.required)],
-        "properties": {"model_id": {"const": model.model_id}, **{field.name: _property(field) for field in fields}},
+        "properties": {"model_id": {"const": model.model_id}, **{field.name: field.json_schema() for field in fields}},
     }
-
-
-def _property(field: Field) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": field.type_name, "title": field.label, "description": field.help}
-    optional = {"default": field.default, "minimum": field.low, "maximum": field.high}
-    found |= {name: value for name, value in optional.items() if value is not None}
-    return found | ({"enum": list(field.choices)} if field.choices else {})

@@ -1,4 +1,4 @@
-"""The colours of the visual language, measured: 4.5:1 for text, 3:1 for controls and series (WCAG 2.2, 1.4.3, 1.4.11)."""
+"""The colours of the visual language, measured: 4.5:1 for text, 3:1 for controls and series (WCAG 2.2)."""
 
 from __future__ import annotations
 

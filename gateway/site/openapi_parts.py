@@ -1,0 +1,77 @@
+"""The fixed parts of the OpenAPI document: fields that pictures bring along, replies, ways to send the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.site.schema import Field
+
+_PICTURE = "An address, a base64 text, or a data URI."
+PICTURE_FIELDS: dict[str, Field] = {
+    "init_image": Field("init_image", "Picture", "picture", _PICTURE, required=True),
+    "image": Field("image", "Picture", "picture", _PICTURE, required=True),
+    "url": Field("url", "Picture", "picture", _PICTURE, required=True),
+    "mask_image": Field("mask_image", "Mask", "picture", f"White is redrawn. {_PICTURE}", required=True),
+    "control_image": Field("control_image", "Hint", "picture", f"A ready hint. {_PICTURE}"),
+    "controlnet_model": Field(
+        "controlnet_model", "ControlNet", "text", "canny, depth, openpose, ...; several by commas.", required=True
+    ),
+    "strength": Field("strength", "Strength", "number", "How far to depart from the picture.", 0.7, 0, 1),
+    "scale": Field("scale", "Scale", "integer", "The side of the result over the side of the picture.", 3, 1, 4),
+    "specific_object": Field("specific_object", "Thing", "text", "What the mask covers.", required=True),
+}
+ERROR_REPLIES = ("400", "401", "402", "403", "404", "409", "413", "429", "503")
+
+_LINKS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+_GENERATION: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "id"],
+    "properties": {
+        "status": {"type": "string", "enum": ["success", "processing", "error"]},
+        "id": {"type": "integer", "format": "int64"},
+        "output": _LINKS | {"description": "Addresses of the pictures, or base64 texts where the call asked for them."},
+        "future_links": _LINKS | {"description": "Where the pictures will stand; 404 until then."},
+        "generationTime": {"type": "number", "description": "Seconds."},
+        "eta": {"type": "integer", "minimum": 1, "description": "Seconds until it is worth fetching."},
+        "queue_position": {"type": "integer"},
+        "fetch_result": {"type": "string", "format": "uri"},
+        "nsfw_content_detected": {"type": "boolean"},
+        "meta": {"type": "object", "description": "What was used, truthfully, in both spellings."},
+        "cost": {"type": "string", "description": "US dollars, as a decimal text."},
+        "cost_microusd": {"type": "integer", "format": "int64"},
+        "message": {"type": "string"},
+        "messege": {"type": "string", "description": "Equal to message."},
+        "request_id": {"type": "string"},
+    },
+}
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "code", "message", "messege", "request_id"],
+    "properties": {
+        "status": {"const": "error"},
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "messege": {"type": "string", "description": "Equal to message."},
+        "retry_after": {"type": "integer", "description": "Seconds."},
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "Every fault of the request."},
+        "request_id": {"type": "string"},
+    },
+}
+
+
+def _reply(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+COMPONENTS: dict[str, Any] = {
+    "securitySchemes": {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    },
+    "schemas": {"Generation": _GENERATION, "Error": _ERROR},
+    "responses": {
+        "Generation": _reply("The pictures, or where to fetch them.", {"$ref": "#/components/schemas/Generation"}),
+        "Reply": _reply("What was asked for.", {}),
+        "Error": _reply("Refused, with a code to branch on.", {"$ref": "#/components/schemas/Error"}),
+    },
+}
