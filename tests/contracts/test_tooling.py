@@ -134,3 +134,9 @@ def test_files_and_functions_stay_readable(project_folder):
                 if length > FUNCTION_LINES_MAX:
                     long.append(f"{place}:{node.lineno} {node.name} has {length} lines")
     assert long == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_link_between_our_documents_leads_somewhere(project_folder, name):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (project_folder / name).read_text())
+    assert [link for link in links if not (project_folder / link).exists()] == []
