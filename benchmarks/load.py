@@ -37,11 +37,20 @@ def run(url: str, bodies: Sequence[str], *, connections: int, seconds: int, tree
     body_file, out_file = work / "bodies.txt", work / "statuses.json"
     body_file.write_text("\n".join(bodies))
     before = cpu_seconds(tree)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", str(SCRIPT), url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "30s",
+        "--latency",
+        "-s",
+        str(SCRIPT),
+        url,
+    ]
     env = os.environ | {"BODIES": str(body_file), "STATUSES": str(out_file)}
-    output = subprocess.run(
-        command, env=env, capture_output=True, text=True, check=True, timeout=seconds + 60
-    ).stdout
+    output = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
     spent = cpu_seconds(tree) - before
     statuses = json.loads(out_file.read_text())
     requests = sum(statuses.values())

@@ -1,0 +1,1 @@
+"""What sharing steps is worth: the engine against plain diffusers, alone and crowded."""

@@ -1,0 +1,107 @@
+"""The three ways to draw the same pictures: a plain pipeline one by one, one plain batch, and the engine's shared steps.
+
+All of them run in this process on the same weights, one thread, and draw equal work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from inference.engine import Engine, EngineSettings
+from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
+
+PROMPTS = ("a red circle on blue", "a photo of a cat", "a green star", "a small yellow square on black")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is drawn: the model's folder, and one picture's size, steps and guidance."""
+
+    name: str
+    folder: Path
+    side_px: int
+    steps: int
+    guidance: float = 5.0
+
+    def spec(self, number: int) -> RenderSpec:
+        ref = ModelRef(model_id=self.name, family=Family.SD15, source=str(self.folder.absolute()))
+        return RenderSpec(
+            token=f"{self.name}-{number}",
+            account=f"customer-{number}",
+            operation=Operation.TEXT_TO_IMAGE,
+            model=ref,
+            prompt=PROMPTS[number % len(PROMPTS)],
+            width_px=self.side_px,
+            height_px=self.side_px,
+            seed=number,
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance,
+        )
+
+
+class Plain:
+    """The pipeline as its documentation uses it, without a safety checker and without a progress bar."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.pipe: Any = StableDiffusionPipeline.from_pretrained(str(work.folder), safety_checker=None)
+        self.pipe.set_progress_bar_config(disable=True)
+
+    def one_by_one(self, count: int) -> None:
+        for number in range(count):
+            self._draw([number])
+
+    def one_batch(self, count: int) -> None:
+        self._draw(list(range(count)))
+
+    def _draw(self, numbers: list[int]) -> None:
+        self.pipe(
+            [PROMPTS[number % len(PROMPTS)] for number in numbers],
+            height=self.work.side_px,
+            width=self.work.side_px,
+            num_inference_steps=self.work.steps,
+            guidance_scale=self.work.guidance,
+            generator=[torch.Generator().manual_seed(number) for number in numbers],
+        )
+
+
+class Shared:
+    """The engine with the requests of `count` customers at once."""
+
+    def __init__(self, work: Work, rows_max: int = 32) -> None:
+        self.work = work
+        self.engine = Engine(EngineSettings(device="cpu", threads=1, max_rows=rows_max))
+
+    def at_once(self, count: int) -> None:
+        jobs = [self.engine.submit(self.work.spec(number)) for number in range(count)]
+        for job in jobs:
+            job.result(600)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The least that a run took: of several, the one that was disturbed least by the machine's other work."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def measured(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, Cost]:
+    """Each run `rounds` times, in turns, so that a slow minute of the machine hits all of them."""
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            run()
+            costs[name].append((time.perf_counter() - wall_s, time.process_time() - cpu_s))
+    return {name: Cost(min(w for w, _ in both), min(c for _, c in both)) for name, both in costs.items()}
