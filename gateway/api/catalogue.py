@@ -29,14 +29,24 @@ NEEDED = {
     Operation.CREATE_MASK: 'a model of the family "background" that can create masks',
 }
 
-_models: TtlCache[str, CatalogueModel] = TtlCache()
+_models: TtlCache[str, CatalogueModel | None] = TtlCache()
 _able: TtlCache[str, tuple[str, ...]] = TtlCache()
 _adapters: TtlCache[tuple[str, str, str], Adapter | None] = TtlCache()
 
 
 def model_of(model_id: str) -> CatalogueModel:
-    """Raises ModelNotFound."""
-    return _models.get(model_id, lambda: model_find(model_id))
+    """Raises ModelNotFound. That there is none is remembered too: a refused call asks no table."""
+
+    def find() -> CatalogueModel | None:
+        try:
+            return model_find(model_id)
+        except ModelNotFound:
+            return None
+
+    model = _models.get(model_id, find)
+    if model is None:
+        raise ModelNotFound(model_id=model_id)
+    return model
 
 
 def model_for(operation: Operation, asked: str | None) -> CatalogueModel:

@@ -15,6 +15,8 @@ YES = frozenset({"yes", "true", "1", "on", "y", "t"})
 NO = frozenset({"no", "false", "0", "off", "n", "f"})
 ABSENT_CHARS_MAX = 12
 ECHO_CHARS_MAX = 80
+# PostgreSQL turns larger floats into integers of any length, which JSON's other readers then refuse.
+EXACT_BELOW = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Fields:
         self.fault(field, "required", "is required")
 
     def adjust(self, field: str, asked: Any, used: Any, why: str) -> None:
-        self.adjusted.append({"field": field, "asked": asked, "used": used, "why": why})
+        self.adjusted.append({"field": field, "asked": echo(asked), "used": used, "why": why})
 
     def _within(self, field: str, number: Any, low: Any, high: Any) -> Any:
         used = low if number < low else high
@@ -181,10 +183,10 @@ def as_list(value: Any) -> list[Any]:
 
 def echo(value: Any) -> Any:
     """A value as an error may show it: short, and never a structure or a file."""
-    if value is None or isinstance(value, bool | float):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else "a number of more than 63 bits"
+    if isinstance(value, int | float):
+        return value if abs(value) < EXACT_BELOW else f"{float(value):g}" if abs(value) < 1e300 else "a huge number"
     if isinstance(value, str):
         return value if len(value) <= ECHO_CHARS_MAX else value[:ECHO_CHARS_MAX] + "…"
     return f"a {'list' if isinstance(value, list) else 'file' if isinstance(value, bytes) else 'structure'}"

@@ -9,8 +9,8 @@ from inference.models import Generation, GenerationState
 from inference.selectors import queue_position, run_seconds_typical, slots_alive, waiting_count
 
 ETA_S_MAX = 3600
-_pace: TtlCache[str, tuple[float, int]] = TtlCache()
-_waiting: TtlCache[str, int] = TtlCache()
+_pace: TtlCache[str, tuple[float, int]] = TtlCache(ttl_s=1.0, watched=False)
+_waiting: TtlCache[str, int] = TtlCache(ttl_s=1.0, watched=False)
 
 
 def pace() -> tuple[float, int]:

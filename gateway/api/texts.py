@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from gateway.api.fields import Fields
+from gateway.api.fields import EXACT_BELOW, Fields
 from gateway.api.profiles import Profile
 from gateway.errors import AddressRefused
 from gateway.http import url_checked
@@ -50,8 +50,8 @@ def webhook_read(fields: Fields) -> str | None:
 
 
 def track_id_read(fields: Fields) -> str | int | float | None:
-    """Returned unchanged: a number stays a number."""
+    """Returned unchanged: a number stays a number, unless it is a float that databases do not keep as it is."""
     value = fields.value("track_id")
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value) if isinstance(value, float) and abs(value) >= EXACT_BELOW else value
     return fields.text("track_id", chars_max=TRACK_ID_CHARS_MAX) or None

@@ -73,6 +73,7 @@ def assert_civil(api, body):
 @example(path="v6/images/text2img", given_id="", body={"track_id": 2**64 - 1}, prompted=True)
 @example(path="v6/images/text2img", given_id="", body={"negative_prompt": "x" * 20_000}, prompted=True)
 @example(path="v6/images/text2img", given_id="", body={"x": "\x00", "deep": {"\x00": "\x00"}}, prompted=True)
+@example(path="v6/images/text2img", given_id="", body={"samples": 1e300, "guidance_scale": 1e300}, prompted=True)
 @example(path="v7/images", given_id="", body={}, prompted=False)
 def test_no_body_of_any_fields_breaks_any_route(rich, api_of, path, given_id, body, prompted):
     api = api_of(rich)
@@ -93,10 +94,13 @@ def test_no_bytes_break_the_door(rich, api_of, raw, content_type):
 
 @FUZZ
 @given(prompt=TEXTS, extra=st.dictionaries(TEXTS, VALUES, max_size=4), track_id=SCALARS)
+@example(prompt="x", extra={"deep": 1e300, "samples": "9" * 400}, track_id=1e300)
+@example(prompt="x", extra={"seed": 1e300}, track_id=6.5e16)
 def test_an_accepted_call_can_be_fetched_and_listed_whatever_came_with_it(rich, api_of, prompt, extra, track_id):
     api = api_of(rich)
     body = api.send(
-        "v6/images/text2img", orjson.dumps({"prompt": prompt, "track_id": track_id, "key": rich.key, "x": extra})
+        "v6/images/text2img",
+        orjson.dumps({"prompt": prompt, "track_id": track_id, "key": rich.key, **extra, "x": extra}),
     )
     assert_civil(api, body)
     if body["status"] == "processing":
