@@ -1,22 +1,24 @@
 """Ids of generations: known before the row is written, ordered by time, and exact in JavaScript.
 
-40 bits of milliseconds since 2026 and 13 bits that tell processes and calls of one millisecond apart: below 2**53,
+40 bits of milliseconds since 2026, 5 that tell processes apart and 8 that count calls: below 2**53,
 so every JSON reader keeps them whole. A clash is possible and harmless: the insert fails and the call draws again.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 from datetime import UTC, datetime
 
 EPOCH_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 PROCESS_BITS, CALL_BITS = 5, 8
 _calls = itertools.count(secrets.randbelow(1 << CALL_BITS))
+_salt = secrets.randbits(PROCESS_BITS)
 
 
 def generation_id_new(now: datetime) -> int:
     milliseconds = int(now.timestamp() * 1000) - EPOCH_MS
-    process = secrets.randbits(PROCESS_BITS)
+    process = (os.getpid() + _salt) & ((1 << PROCESS_BITS) - 1)
     call = next(_calls) & ((1 << CALL_BITS) - 1)
     return (milliseconds << (PROCESS_BITS + CALL_BITS)) | (process << CALL_BITS) | call

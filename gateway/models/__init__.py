@@ -2,6 +2,7 @@
 
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.leadership import Leadership
+from gateway.models.revision import Revision
 from gateway.models.webhooks import (
     DeliveryState,
     WebhookAttempt,
@@ -14,6 +15,7 @@ __all__ = [
     "DeliveryState",
     "IdempotencyRecord",
     "Leadership",
+    "Revision",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookReceiver",
