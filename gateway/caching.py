@@ -48,7 +48,7 @@ _watch = _Watch()
 class TtlCache(Generic[K, V]):
     """A bounded map whose entries live until the revision moves or their time is over, whichever comes first.
 
-    What was not there (None) lives MISSING_TTL_S, because its arrival moves nothing. Without `watched` only time counts.
+    What was not there (None) lives MISSING_TTL_S, as its arrival moves nothing. Without `watched` only time counts.
     Two threads may load the same entry at once; both get it right.
     """
 
