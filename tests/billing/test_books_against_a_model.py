@@ -144,8 +144,9 @@ class Driver:
         return reference, self.model.open.pop(reference)
 
 
-@pytest.mark.parametrize("seed", [1, 2, secrets.randbelow(10**6)])
+@pytest.mark.parametrize("seed", [1, 2, "random"])
 def test_the_books_agree_with_the_model_at_every_step(alice, seed):
+    seed = secrets.randbelow(10**6) if seed == "random" else seed
     move_to(alice.account, "payg")
     driver = Driver(alice.account, seed)
     for step in range(1, STEPS + 1):
