@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from inference.engine import Engine, EngineSettings, RenderFailed, control
+from inference.engine import Engine, EngineSettings, Job, RenderFailed, control
 from inference.engine.spec import (
     BackgroundSpec,
     ControlRef,
@@ -107,30 +107,36 @@ class Gallery:
         for number, order in enumerate(orders):
             spec = dataclasses.replace(order.spec, token=f"{name}-{number}")
             jobs.append(self.engine.submit(spec, inputs=self.inputs))
+        made = [self._cells(order, job) for order, job in zip(orders, jobs, strict=True)]
         cells = [Cell(caption="input", image=self.inputs["scene"])] if _takes_pictures(orders) else []
-        for order, job in zip(orders, jobs, strict=True):
-            try:
-                output = job.result(timeout=TIMEOUT_S)
-            except RenderFailed as failure:
-                cells.append(Cell(caption=order.caption, text=f"{failure.code}: {failure.message}"))
-                continue
-            for made in output.images:
-                size = f"{made.image.width} x {made.image.height} px, {output.run_ms} ms"
-                cells.append(Cell(caption=order.caption, image=made.image, text="flagged" if made.flagged else size))
-        cells += self._hints(orders)
+        for order, pictures in zip(orders, made, strict=True):
+            cells += [*self._hints(order), *pictures]
+        if any(order.spec.controls for order in orders):
+            del cells[0]  # pairs of hint and picture then stand side by side
         path = self.folder / f"{name}.png"
         contact_sheet(name, cells).save(path)
         return path
 
-    def _hints(self, orders: list[Order]) -> list[Cell]:
-        """What the ControlNets of these orders were shown. Asked for when the engine has nothing else to do."""
+    def _cells(self, order: Order, job: Job) -> list[Cell]:
+        try:
+            output = job.result(timeout=TIMEOUT_S)
+        except RenderFailed as failure:
+            return [_failed(order.caption, failure)]
+        cells = []
+        for made in output.images:
+            size = f"{made.image.width} x {made.image.height} px, {output.run_ms} ms"
+            cells.append(Cell(caption=order.caption, image=made.image, text="flagged" if made.flagged else size))
+        return cells
+
+    def _hints(self, order: Order) -> list[Cell]:
+        """What the ControlNets of this order were shown. Only while the engine idles: hints share networks with it."""
         cells, side_px = [], self.sources.side_px
-        for kind in dict.fromkeys(asked.kind for order in orders for asked in order.spec.controls):
+        for asked in order.spec.controls:
             try:
-                hint = control.hint(kind, self.inputs["scene"], side_px, side_px, self.engine.settings.model_dir)
-                cells.append(Cell(caption=f"hint: {kind}", image=hint))
+                hint = control.hint(asked.kind, self.inputs["scene"], side_px, side_px, self.engine.settings.model_dir)
+                cells.append(Cell(caption=f"hint: {asked.kind}", image=hint))
             except RenderFailed as failure:
-                cells.append(Cell(caption=f"hint: {kind}", text=f"{failure.code}: {failure.message}"))
+                cells.append(_failed(f"hint: {asked.kind}", failure))
         return cells
 
     def _order(self, caption: str, **changes: object) -> Order:
@@ -218,6 +224,10 @@ class Gallery:
         return [self._order(action, safety=SafetySpec(enabled=True, action=action)) for action in actions]
 
 
+def _failed(caption: str, failure: RenderFailed) -> Cell:
+    return Cell(caption=caption, text=f"{failure.code}: {failure.message}")
+
+
 def _takes_pictures(orders: list[Order]) -> bool:
     return any(order.spec.init_images for order in orders)
 
@@ -248,7 +258,10 @@ def _random_models(sources: Sources, settings: EngineSettings) -> Iterator[tuple
         tiny_operations.save_everything(folder)
         pipe = tiny_models.sd15()
         pipe.save_pretrained(folder / "sd15")
-        tiny_models.controlnet(pipe.unet).save_pretrained(folder / "controlnet")
+        network = tiny_models.controlnet(pipe.unet)
+        for layer in (network.controlnet_cond_embedding.conv_in, *network.controlnet_cond_embedding.blocks):
+            layer.weight.data *= 3  # as they are, two hints differ by one grey level of the picture
+        network.save_pretrained(folder / "controlnet")
         tiny = dataclasses.replace(
             sources,
             model=ModelRef(model_id="tiny", family=Family.SD15, source="sd15"),

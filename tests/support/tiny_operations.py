@@ -344,7 +344,7 @@ def save_everything(folder: Path) -> None:
     segmentation_folder(preprocessors / "segmentation", ("wall", "building", "sky", "tree"))
     pose_folder(preprocessors / "openpose")
     save_state(hed_state(), preprocessors / "ControlNetHED.pth")
-    save_state(rrdbnet_state(), folder / "upscaler.safetensors")
+    save_state(compact_state(), folder / "upscaler.safetensors")  # adds to the picture, so that one can see it
     save_state(saliency_state(), folder / "u2netp.pth")
     checker, processor = safety_checker(flags=True)
     checker.save_pretrained(folder / "safety")
