@@ -77,6 +77,12 @@ def _no_waiting(settings: Any, tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("STORAGE_URL", f"file://{tmp_path}/media")
 
 
+def opened(client: Client, url: str) -> tuple[HttpResponse, bytes]:
+    """A picture's response and its bytes, read to the end as a browser does."""
+    response: Any = client.get(url)
+    return response, b"".join(response.streaming_content)
+
+
 def render(generation: Generation, **report: Any) -> None:
     """Deliver what the generation promised, as a render worker does: files first, then the report."""
     for key in generation.spec["output_keys"]:

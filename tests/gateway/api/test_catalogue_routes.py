@@ -1,12 +1,10 @@
 """Models, schedulers, account and uploads, in the shapes of each generation of the API."""
 
-import contextlib
-
 import pytest
 
 from inference.models import Generation, ImageModel
 from inference.storage import get_storage
-from tests.gateway.api.conftest import render
+from tests.gateway.api.conftest import opened, render
 from tests.gateway.api.test_inputs import picture, stored, text
 from tests.support.money import fund
 
@@ -135,8 +133,7 @@ class TestUploads:
         assert body["status"] == "success"
         (url,) = body["output"]
         assert "/media/temp/" in url
-        with contextlib.closing(client.get(url)) as found:
-            assert found.headers["Content-Type"] == "image/png"
+        assert opened(client, url)[0].headers["Content-Type"] == "image/png"
         assert not Generation.objects.exists()
 
     def test_the_older_one_gives_a_link_and_may_crop(self, api):

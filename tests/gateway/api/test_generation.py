@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from django.utils import timezone
 
-from billing.models import UsageDay
+from billing.models import UsageDay, Wallet
 from inference.models import Generation, ImageModel
-from tests.gateway.api.conftest import render
+from tests.gateway.api.conftest import opened, render
 from tests.support.money import fund, move_to
 
 pytestmark = pytest.mark.django_db
@@ -83,8 +81,7 @@ def test_the_pictures_stand_where_they_were_promised(api, client, only_generatio
     link = api.post("v7/images/text-to-image", prompt="x", model_id="demo")["future_links"][0]
     assert client.get(link).status_code == 404
     render(only_generation())
-    with contextlib.closing(client.get(link)) as found:
-        assert found.status_code == 200
+    assert opened(client, link)[0].status_code == 200
 
 
 def test_temporary_pictures_are_promised_under_a_name_that_dies(api, spec, settings):
@@ -105,9 +102,9 @@ def test_base64_may_come_as_addresses_of_texts_as_the_older_service_did(api, cli
     settings.WAIT_TIMEOUT_S, settings.BASE64_OUTPUT = 5, "url"
     (url,) = api.post("v6/images/text2img", prompt="x", model_id="demo", base64="yes")["output"]
     assert url.endswith("-0.txt")
-    with contextlib.closing(client.get(url)) as text:
-        assert text.headers["Content-Type"].startswith("text/plain")
-        assert b"".join(text.streaming_content).startswith(b"iVBORw0KGg")
+    response, text = opened(client, url)
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert text.startswith(b"iVBORw0KGg")
 
 
 # --- what is drawn ----------------------------------------------------------------------------------------------------
@@ -338,3 +335,49 @@ def test_the_words_that_a_model_listens_to_are_put_in_front(api, spec, prompt, d
     ImageModel.objects.filter(model_id="demo").update(trigger_words="zkw style")
     meta = api.post("v6/images/text2img", prompt=prompt, model_id="demo")["meta"]
     assert meta["prompt"] == spec()["prompt"] == drawn
+
+
+@pytest.mark.parametrize("seed", [-2, 2**53, "9" * 30])
+def test_a_seed_that_cannot_be_kept_exactly_is_refused(api, seed):
+    fault = api.post("v6/images/text2img", prompt="x", model_id="demo", seed=seed)["errors"][0]
+    assert (fault["field"], fault["limit"]) == ("seed", 2**53 - 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "used"), [("sde-dpmsolver++", "sde-dpmsolver++"), ("dpmsolver+++", "dpmsolver++"), ("none", None)]
+)
+def test_algorithms_have_their_documented_spellings(api, spec, name, used):
+    fields = {"scheduler": "DPMSolverMultistepScheduler", "algorithm_type": name}
+    api.post("v6/images/text2img", prompt="x", model_id="demo", **fields)
+    assert spec()["algorithm_type"] == used
+
+
+def test_an_unknown_algorithm_is_refused(api):
+    fields = {"scheduler": "DPMSolverMultistepScheduler", "algorithm_type": "magic"}
+    assert api.post("v6/images/text2img", prompt="x", **fields)["errors"][0]["code"] == "unknown"
+
+
+def test_a_scheduler_of_another_kind_is_refused(api):
+    assert api.post("v6/images/text2img", prompt="x", scheduler=["Euler"])["errors"][0]["code"] == "invalid"
+
+
+@pytest.mark.parametrize("factor", [9, -3])
+def test_a_picture_is_not_enlarged_beyond_reason(api, factor):
+    assert api.post("v6/images/text2img", prompt="x", upscale=factor)["errors"][0]["field"] == "upscale"
+
+
+def test_the_log_keeps_addresses_of_pictures_and_no_picture_of_a_list(api, only_generation):
+    api.post("v6/images/text2img", prompt="x", init_image=["https://example.com/a.png", "QUJD"])
+    assert only_generation().asked["init_image"] == ["https://example.com/a.png", "[picture]"]
+
+
+def test_a_request_of_a_thousand_fields_is_kept_in_part(api, only_generation):
+    api.post("v6/images/text2img", prompt="x", **{f"field{number}": number for number in range(1000)})
+    assert len(only_generation().asked) == 120
+
+
+def test_a_plan_without_a_limit_per_minute_has_no_headers_of_one(alice, api):
+
+    Wallet.objects.filter(pk=alice.account.pk).update(overrides={"calls_per_minute": None})
+    api.post("v6/images/text2img", prompt="x")
+    assert "RateLimit-Limit" not in api.last.headers
