@@ -86,7 +86,7 @@ def _rows(found: QuerySet[ApiKey], now: datetime) -> list[KeyRow]:
     mine = list(found.select_related("created_by"))
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     sums = (
-        UsageBucket.objects.filter(key_id__in=[k.pk for k in mine], bucket__gte=month)
+        UsageBucket.objects.filter(account_id__in={k.account_id for k in mine}, bucket__gte=month)
         .values("key_id")
         .annotate(spent=Sum("amount_microusd"), made=Sum("calls"))
     )

@@ -6,13 +6,15 @@ The roll-ups are fed by settlement, so that their sums are the ledger's to the m
 from __future__ import annotations
 
 import csv
+import functools
 import io
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, Func, QuerySet, Sum, TextField
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -44,7 +46,9 @@ GROUPS = {
 }
 SERIES_MAX = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_SUMS = {name: Sum(name) for name in ("calls", "images", "amount_microusd", "run_ms", "wait_ms")}
+COLUMNS = {"calls": "calls", "errors": "calls", "images": "images", "money": "amount_microusd", "run": "run_ms"}
+PARTS_MAX = 100
+_SUMS = {f"{name}_sum": Sum(name) for name in ("calls", "images", "amount_microusd", "run_ms")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Selection:
     metric: str
     group: str
     span: Range
+
+    @property
+    def part(self) -> str:
+        """The column of the table below the chart: models where the chart shows everything together."""
+        return "model_id" if self.group == "none" else self.group
 
     @classmethod
     def parse(cls, request: AccountRequest, now: datetime) -> Selection:
@@ -70,15 +79,15 @@ class Selection:
 def usage(request: AccountRequest) -> HttpResponse:
     now = timezone.now()
     selection = Selection.parse(request, now)
-    rows = buckets(request.account, selection.span)
+    totals = totals_of(request.account, selection)
     context = {
         "selection": selection,
         "metrics": [(key, name) for key, (name, _) in METRICS.items()],
         "groups": list(GROUPS.items()),
         "ranges": list(NAMES.items()),
-        "cards": cards(rows),
-        "chart": chart(request.account, rows, selection),
-        "table": breakdown(request.account, rows, selection),
+        "cards": cards(totals),
+        "chart": chart(request.account, totals, selection),
+        "table": breakdown(request.account, totals, selection),
         "now": now,
     }
     return render(request, "dashboard/usage.html", context)
@@ -88,24 +97,47 @@ def buckets(account: Account, span: Range) -> QuerySet[UsageBucket]:
     return UsageBucket.objects.filter(account_id=account.pk, bucket__gte=span.start, bucket__lte=span.end)
 
 
-def cards(rows: QuerySet[UsageBucket]) -> list[dict[str, str]]:
-    total = rows.aggregate(**_SUMS)
-    failed = rows.filter(status="failed").aggregate(calls=Sum("calls"))["calls"] or 0
-    calls = total["calls"] or 0
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sums of one group and one status over the whole span: one query, from which all but the series comes."""
+
+    group: Any
+    status: str
+    calls: int
+    images: int
+    amount_microusd: int
+    run_ms: int
+
+    def of(self, metric: str) -> int:
+        if metric == "errors":
+            return self.calls if self.status == "failed" else 0
+        return int(getattr(self, COLUMNS[metric]))
+
+
+def totals_of(account: Account, selection: Selection) -> list[Total]:
+    names = {selection.part, "status"}
+    sums = buckets(account, selection.span).values(*names).annotate(**_SUMS).order_by()
+    return [Total(row[selection.part], row["status"], *(row[name] for name in _SUMS)) for row in sums]
+
+
+def cards(totals: list[Total]) -> list[dict[str, str]]:
+    calls = sum(total.calls for total in totals)
+    failed = sum(total.of("errors") for total in totals)
+    run_ms = sum(total.run_ms for total in totals)
     return [
         {"label": "Calls", "value": number(calls)},
-        {"label": "Images delivered", "value": number(total["images"] or 0)},
-        {"label": "Spend", "value": spent(total["amount_microusd"] or 0)},
+        {"label": "Images delivered", "value": number(sum(total.images for total in totals))},
+        {"label": "Spend", "value": spent(sum(total.amount_microusd for total in totals))},
         {"label": "Success rate", "value": percent((calls - failed) / calls if calls else None)},
-        {"label": "Mean run time", "value": ms((total["run_ms"] or 0) / calls if calls else None)},
+        {"label": "Mean run time", "value": ms(run_ms / calls if calls else None)},
     ]
 
 
-def chart(account: Account, rows: QuerySet[UsageBucket], selection: Selection) -> dict[str, Any]:
+def chart(account: Account, totals: list[Total], selection: Selection) -> dict[str, Any]:
     """The series for templates/components/chart.html."""
-    groups = _largest(rows, selection)
+    groups = _largest(totals, selection)
     steps = selection.span.steps()
-    values = _values(rows, selection, groups, steps)
+    values = _values(account, selection, groups, steps)
     names = _names(account, selection.group, groups)
     title, unit = METRICS[selection.metric]
     series = [[_plain(selection.metric, cell) for cell in values[group]] for group in groups]
@@ -123,39 +155,67 @@ def chart(account: Account, rows: QuerySet[UsageBucket], selection: Selection) -
     }
 
 
-def _measured(rows: QuerySet[UsageBucket], metric: str) -> QuerySet[UsageBucket]:
-    return rows.filter(status="failed") if metric == "errors" else rows
+def _by_group(totals: list[Total], metric: str) -> dict[Any, int]:
+    sums: dict[Any, int] = defaultdict(int)
+    for total in totals:
+        sums[total.group] += total.of(metric)
+    return sums
 
 
-def _largest(rows: QuerySet[UsageBucket], selection: Selection) -> list[Any]:
+def _largest(totals: list[Total], selection: Selection) -> list[Any]:
     """The groups with most of the metric; None stands for all others, or for all when nothing is grouped."""
     if selection.group == "none":
         return [None]
-    column = _column(selection.metric)
-    totals = _measured(rows, selection.metric).values_list(selection.group).annotate(total=Sum(column))
-    ordered = [group for group, _ in totals.order_by("-total", selection.group)]
+    sums = _by_group(totals, selection.metric)
+    ordered = sorted((group for group in sums if sums[group]), key=lambda group: (-sums[group], str(group)))
     return ordered[:SERIES_MAX] + ([None] if len(ordered) > SERIES_MAX else []) or [None]
 
 
-def _column(metric: str) -> str:
-    return {"money": "amount_microusd", "images": "images", "run": "run_ms"}.get(metric, "calls")
+class HourOf(Func):
+    """The hour that a quarter falls into, as text: what the database can tell without calling back into Python."""
+
+    output_field = TextField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return super().as_sql(compiler, connection, template="substr(%(expressions)s, 1, 13)", **context)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24')"
+        return super().as_sql(compiler, connection, template=template, **context)
 
 
 def _values(
-    rows: QuerySet[UsageBucket], selection: Selection, groups: list[Any], steps: list[datetime]
+    account: Account, selection: Selection, groups: list[Any], steps: list[datetime]
 ) -> dict[Any, list[tuple[int, int]]]:
     """Per group, per step: the metric's sum and the calls behind it."""
     place = {step: i for i, step in enumerate(steps)}
     values: dict[Any, list[tuple[int, int]]] = {group: [(0, 0)] * len(steps) for group in groups}
-    names = ["bucket"] if selection.group == "none" else ["bucket", selection.group]
-    sums = _measured(rows, selection.metric).values_list(*names)
-    for *key, total, calls in sums.annotate(total=Sum(_column(selection.metric)), made=Sum("calls")):
-        group = key[1] if len(key) > 1 and key[1] in values else None
-        at = place.get(selection.span.step_of(key[0]))
-        if at is not None and group in values:
-            sum_before, calls_before = values[group][at]
-            values[group][at] = (sum_before + total, calls_before + calls)
+    step_of = functools.cache(selection.span.step_of)
+    for moment, group, total, calls in _series(account, selection):
+        at = place.get(step_of(moment))
+        shown = group if group in values else None
+        if at is not None and shown in values:
+            sum_before, calls_before = values[shown][at]
+            values[shown][at] = (sum_before + total, calls_before + calls)
     return values
+
+
+def _series(account: Account, selection: Selection) -> Iterator[tuple[datetime, Any, int, int]]:
+    """Quarters, or whole hours where the zone's days are made of them: a quarter of the rows."""
+    rows = buckets(account, selection.span)
+    if selection.metric == "errors":
+        rows = rows.filter(status="failed")
+    hours = all(step.astimezone(UTC).minute == 0 for step in selection.span.steps())
+    moment: Any = HourOf(F("bucket")) if hours else F("bucket")
+    names = ["moment"] if selection.group == "none" else ["moment", selection.group]
+    sums = rows.annotate(moment=moment).values_list(*names)
+    column = COLUMNS[selection.metric]
+    for at, *group, total, calls in sums.annotate(total=Sum(column), made=Sum("calls")).order_by():
+        yield (_hour(at) if hours else at), (group[0] if group else None), total, calls
+
+
+def _hour(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d %H").replace(tzinfo=UTC)
 
 
 def _plain(metric: str, cell: tuple[int, int]) -> float | int | None:
@@ -183,12 +243,21 @@ def _names(account: Account, group: str, values: list[Any]) -> list[str]:
     return ["All others" if value is None else str(names.get(value, value)) for value in values]
 
 
-def breakdown(account: Account, rows: QuerySet[UsageBucket], selection: Selection) -> list[dict[str, Any]]:
+def breakdown(account: Account, totals: list[Total], selection: Selection) -> list[dict[str, Any]]:
     """Totals per group, largest spend first, as the table below the chart."""
-    group = "model_id" if selection.group == "none" else selection.group
-    sums = list(rows.values(group).annotate(**_SUMS).order_by("-amount_microusd", "-calls")[:100])
-    names = _names(account, group, [row[group] for row in sums])
-    return [{"name": name, **row} for name, row in zip(names, sums, strict=True)]
+    sums = {column: _by_group(totals, metric) for metric, column in (("calls", "calls"), ("images", "images"))}
+    money_of = _by_group(totals, "money")
+    order = sorted(money_of, key=lambda group: (-money_of[group], -sums["calls"][group], str(group)))[:PARTS_MAX]
+    names = _names(account, selection.part, order)
+    return [
+        {
+            "name": name,
+            "calls": sums["calls"][group],
+            "images": sums["images"][group],
+            "amount_microusd": money_of[group],
+        }
+        for name, group in zip(names, order, strict=True)
+    ]
 
 
 @account_page(section="usage")

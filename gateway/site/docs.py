@@ -80,10 +80,12 @@ GROUPS = (
             DocsPage("errors", "Errors"),
             DocsPage("limits", "Limits"),
             DocsPage("billing", "Billing rules"),
+            DocsPage("reference", "API reference"),
         ),
     ),
 )
-PAGES = {page.slug: page for group in GROUPS for page in group.pages}
+# The reference has no file: it is made from the OpenAPI document.
+PAGES = {page.slug: page for group in GROUPS for page in group.pages if page.slug != "reference"}
 
 
 @require_safe

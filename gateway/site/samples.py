@@ -108,14 +108,15 @@ class _Call:
         body = _compact(self.body).replace("\\", "\\\\").replace("'", "\\'")
         return (
             "<?php\n"
-            f"$call = curl_init('{self.url}');\n"
-            "curl_setopt_array($call, [\n"
-            "    CURLOPT_RETURNTRANSFER => true,\n"
-            f"    CURLOPT_HTTPHEADER => ['Authorization: Bearer {self.key}', 'Content-Type: application/json'],\n"
-            f"    CURLOPT_POSTFIELDS => '{body}',\n"
-            "]);\n"
-            "$reply = json_decode(curl_exec($call), true);\n"
-            "echo $reply['status'], ' ', $reply['output'][0] ?? '', PHP_EOL;"
+            "$call = stream_context_create(['http' => [\n"
+            "    'method' => 'POST',\n"
+            f"    'header' => ['Authorization: Bearer {self.key}', 'Content-Type: application/json'],\n"
+            f"    'content' => '{body}',\n"
+            "    'timeout' => 60,\n"
+            "    'ignore_errors' => true,\n"
+            "]]);\n"
+            f"$reply = json_decode(file_get_contents('{self.url}', false, $call), true);\n"
+            "echo $reply['status'], ' ', $reply['output'][0] ?? $reply['message'], PHP_EOL;"
         )
 
     def java(self) -> str:

@@ -31,8 +31,8 @@ const WRITERS = {
     `json.dumps({${Object.entries(fields).map(([name, value]) => `${quote(name)}: ${python(value)}`).join(", ")}}).encode`),
   javascript: (text, fields) => text.replace(/JSON\.stringify\(\{[\s\S]*?\}\)/, () =>
     `JSON.stringify(${JSON.stringify(fields, null, 2).replaceAll("\n", "\n  ")})`),
-  php: (text, fields) => text.replace(/CURLOPT_POSTFIELDS => '[\s\S]*?',\n\]/, () =>
-    `CURLOPT_POSTFIELDS => '${quote(fields).replaceAll("\\", "\\\\").replaceAll("'", "\\'")}',\n]`),
+  php: (text, fields) => text.replace(/'content' => '[\s\S]*?',\n    'timeout'/, () =>
+    `'content' => '${quote(fields).replaceAll("\\", "\\\\").replaceAll("'", "\\'")}',\n    'timeout'`),
   java: (text, fields) => text.replace(/ofString\("[\s\S]*?"\)\)\n/, () =>
     `ofString("${quote(fields).replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"))\n`),
 };

@@ -1,0 +1,104 @@
+"""The usage page adds up: in every zone, over a change of clocks, by every grouping, and in the CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+from django.test import Client
+
+from accounts.models import Account
+from billing.models import UsageBucket
+from gateway.dashboard.ranges import Range
+from tests.conftest import Member
+
+# The night in which Berlin's clocks go back lies inside the last seven days.
+NOW = datetime(2026, 10, 28, 12, 7, tzinfo=UTC)
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]
+
+
+def bucket(account: Account, at: datetime, **values: object) -> UsageBucket:
+    fields: dict[str, object] = {
+        "key_id": 1, "model_id": "demo", "endpoint": "v7/images/text-to-image", "plan_code": "payg", "source": "funds",
+        "status": "succeeded", "size": "256x256", "calls": 1, "images": 1, "amount_microusd": 2_000,
+        "list_price_microusd": 2_000, "wait_ms": 10, "run_ms": 900,
+    }  # fmt: skip
+    return UsageBucket(bucket=at, account_id=account.pk, **{**fields, **values})
+
+
+@pytest.fixture
+def traffic(alice: Member, charlie: Member) -> int:
+    """A call in every quarter of an hour of nine days; alice's micro-dollars in all."""
+    quarters = [NOW.replace(minute=0) - timedelta(minutes=15 * i) for i in range(9 * 96)]
+    models = ["demo", "second", "=cmd|calc"]
+    rows = [bucket(alice.account, at, model_id=models[i % 3]) for i, at in enumerate(quarters)]
+    rows += [bucket(alice.account, at, status="failed", amount_microusd=0, images=0) for at in quarters[:8]]
+    rows += [bucket(charlie.account, at, amount_microusd=999_999) for at in quarters]
+    UsageBucket.objects.bulk_create(rows)
+    return sum(row.amount_microusd for row in rows if row.account_id == alice.account.pk)
+
+
+def chart_of(page: str) -> list[list[float]]:
+    found = re.search(r'<script id="usage" type="application/json">(.*?)</script>', page)
+    assert found is not None
+    chart: list[list[float]] = json.loads(found[1])
+    return chart
+
+
+@time_machine.travel(NOW, tick=False)
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("span", ["24h", "7d", "30d"])
+@pytest.mark.parametrize("group", ["none", "model_id", "status"])
+def test_the_chart_s_sum_is_the_sum_of_the_rows(
+    client: Client, alice: Member, traffic: int, zone: str, span: str, group: str
+) -> None:
+    Account.objects.filter(pk=alice.account.pk).update(time_zone=zone)
+    client.force_login(alice.user)
+    page = client.get(f"/dashboard/usage?range={span}&metric=calls&group={group}").content.decode()
+    shown = sum(sum(series) for series in chart_of(page)[1:])
+    start = Range.parse(span, now=NOW, zone=ZoneInfo(zone)).start
+    mine = UsageBucket.objects.filter(account_id=alice.account.pk, bucket__gte=start, bucket__lte=NOW)
+    assert shown == sum(mine.values_list("calls", flat=True)) > 0
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a_day_on_which_clocks_go_back_has_a_hundred_quarters(client: Client, alice: Member, traffic: int) -> None:
+    Account.objects.filter(pk=alice.account.pk).update(time_zone="Europe/Berlin")
+    client.force_login(alice.user)
+    times, calls = chart_of(client.get("/dashboard/usage?range=7d&metric=images").content.decode())
+    days = {
+        datetime.fromtimestamp(at, ZoneInfo("Europe/Berlin")).date().isoformat(): n
+        for at, n in zip(times, calls, strict=True)
+    }
+    assert days["2026-10-25"] == 100
+    assert days["2026-10-24"] == 96
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a_stranger_s_traffic_is_in_no_number(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    assert "999" not in client.get("/dashboard/usage?range=30d&metric=money").content.decode()
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_csv_sums_to_the_same_and_disarms_formulas(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    answer = client.get("/dashboard/usage.csv?range=30d")
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))  # type: ignore[arg-type]
+    assert sum(round(float(row["amount_usd"]) * 1_000_000) for row in rows) == traffic
+    assert {row["model_id"] for row in rows} == {"demo", "second", "'=cmd|calc"}
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_page_asks_the_same_few_queries_however_much_there_is(
+    client: Client, alice: Member, traffic: int, django_assert_max_num_queries: object
+) -> None:
+    client.force_login(alice.user)
+    with django_assert_max_num_queries(8):  # type: ignore[operator]
+        client.get("/dashboard/usage?range=30d&group=key_id")
