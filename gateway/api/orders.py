@@ -155,8 +155,6 @@ def _store_pictures(
     """Fetch, check and store what came along; the size of the first picture."""
     arguments = {**arguments, "operation": profile.operation}
     if not pictures:
-        if pictures.control:
-            arguments |= {"controls": pictures.control.refs(None), "guess_mode": pictures.control.guess_mode}
         return arguments, None
     side_px_max = DRAWN_SIDE_PX_MAX if profile.draws else None
 
@@ -216,7 +214,12 @@ def body_digest(endpoint: str, fields: dict[str, Any]) -> str:
 
 def raise_faults(fields: Fields) -> None:
     if fields.faults:
-        raise InvalidRequest(
-            summary=" ".join(fault.message for fault in fields.faults),
-            faults=[fault.to_dict() for fault in fields.faults],
-        )
+        raise invalid(fields)
+
+
+def invalid(fields: Fields) -> InvalidRequest:
+    """Every fault in one refusal."""
+    return InvalidRequest(
+        summary=" ".join(fault.message for fault in fields.faults),
+        faults=[fault.to_dict() for fault in fields.faults],
+    )

@@ -69,7 +69,7 @@ def _body(request: HttpRequest) -> bytes:
     try:
         announced = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        announced = 0
+        raise BodyMalformed(reason="its Content-Length is no number") from None
     if announced > limit:
         raise BodyTooLarge(limit=limit)
     if announced == 0 and request.META.get("wsgi.input_terminated"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.api.authentication import SCOPE_GENERATE, SCOPE_READ
 from gateway.api.fields import Fields, as_whole, echo
-from gateway.api.orders import raise_faults
+from gateway.api.orders import invalid, raise_faults
 from gateway.api.pace import queue_eta_s
 from gateway.api.parsing import Call
 from gateway.api.refusals import AlreadySettled
@@ -95,7 +95,7 @@ def id_of(call: Call, given_id: str) -> int:
     value = given_id or fields.value(*ID_NAMES)
     if value is None:
         fields.require("request_id")
-        raise_faults(fields)
+        raise invalid(fields)
     number = as_whole(value)
     if number is None or not 0 < number < 2**63:
         raise GenerationNotFound(generation_id=echo(value))

@@ -61,6 +61,7 @@ class TestModels:
         assert ids("feature=inpaint") == ["demo"]
         assert ids("family=sdxl&limit=1&page=2") == ["paint-1"]
         assert ids("tag=oil") == ["paint-0", "paint-1"]
+        assert ids("provider=nobody") == []
         body = api.get(f"{path}?limit=2")
         assert (body["total"], body["pages"], body["page"], body["limit"]) == (3, 2, 1, 2)
 
@@ -148,6 +149,9 @@ class TestUploads:
         noise = secrets.token_bytes(6 * 1024 * 1024)
         body = api.post("v6/base64_to_url", base64_string=text(noise))
         assert (body["errors"][0]["code"], body["errors"][0]["limit"]) == ("unusable_image", 5 * 1024 * 1024)
+
+    def test_a_list_is_no_upload(self, api):
+        assert api.post("v6/base64_to_url", base64_string=["a"])["errors"][0]["code"] == "invalid"
 
     def test_nothing_to_upload_is_a_fault(self, api):
         assert api.post("v6/base64_to_url")["errors"][0] == {

@@ -4,6 +4,7 @@ import base64
 import io
 
 import pytest
+from django.db import connection
 from PIL import Image
 
 from gateway.api.inputs import Unusable, base64_bytes, own_key, source_bytes
@@ -223,3 +224,29 @@ def test_addresses_are_checked_by_the_guarded_client_alone(api, monkeypatch):
 
     monkeypatch.setattr("gateway.api.inputs.http_fetch", refused)
     assert "of the guard" in sent(api, "https://example.com/a.png")["message"]
+
+
+def test_a_picture_of_too_many_bytes_is_refused(api, monkeypatch):
+    monkeypatch.setattr("gateway.api.inputs.MAX_BYTES", 100)
+    assert "at most 100 are accepted" in sent(api, text(picture(size=(640, 480))))["message"]
+
+
+def test_pictures_of_one_call_have_one_deadline():
+    with pytest.raises(Unusable, match="too long together"):
+        source_bytes("https://example.com/a.png", base_url="http://testserver", timeout_s=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_connection_is_given_back_before_a_picture_is_fetched(monkeypatch):
+    order = []
+
+    def fetch(url, **_):
+        order.append("fetched")
+        raise AddressRefused(url=url, reason="enough seen")
+
+    monkeypatch.setattr(connection, "close", lambda: order.append("closed"))
+    monkeypatch.setattr("gateway.api.inputs.http_fetch", fetch)
+    with pytest.raises(Unusable):
+        source_bytes("https://example.com/a.png", base_url="http://testserver", timeout_s=5)
+    monkeypatch.undo()
+    assert order == ["closed", "fetched"]

@@ -160,3 +160,45 @@ def test_what_a_caller_invents_on_the_left_is_not_believed(settings):
     assert address("10.0.0.1", "1.1.1.1, 203.0.113.9, 10.0.0.2") == "203.0.113.9"
     assert address("10.0.0.1", "junk, 10.0.0.2") == "10.0.0.2"
     assert address("10.0.0.1", "") == "10.0.0.1"
+
+
+def test_a_length_that_is_no_number_is_refused():
+    request = factory.generic("POST", "/api/x", b"")
+    request.META["CONTENT_LENGTH"] = "many"
+    with pytest.raises(BodyMalformed, match="Content-Length"):
+        read(request)
+
+
+def test_a_body_that_the_framework_refuses_is_too_large(settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    with pytest.raises(BodyTooLarge):
+        read(post(b'{"prompt": "a cat"}'))
+
+
+def test_a_client_that_hangs_up_leaves_a_request_that_cannot_be_read():
+    class Gone(io.BytesIO):
+        def read(self, *_):
+            raise OSError("gone")
+
+    request = factory.generic("POST", "/api/x", b"")
+    request.META["CONTENT_LENGTH"] = "10"
+    request._stream = Gone()
+    with pytest.raises(BodyMalformed, match="ended before"):
+        read(request)
+
+
+def test_a_server_that_marks_the_end_of_bodies_changes_nothing_for_those_with_none():
+    request = factory.get("/api/x?page=2")
+    request.META["wsgi.input_terminated"] = True
+    assert read(request).fields == {"page": "2"}
+
+
+def test_a_form_of_too_many_fields_is_refused():
+    with pytest.raises(BodyMalformed):
+        read(post(b"&".join(b"a%d=1" % number for number in range(2000)), "text/plain"))
+
+
+def test_a_proxy_on_a_socket_of_this_machine_is_trusted_where_any_is(settings):
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    assert address("", "203.0.113.9") == "203.0.113.9"
+    assert address("not-an-address", "203.0.113.9") == "not-an-address"

@@ -1,5 +1,7 @@
 """Refusals: status, code, both messages, when and how to go on; and that nothing is consumed."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -39,6 +41,22 @@ class TestWhoCalls:
         ApiKey.objects.filter(pk=alice.key_id).update(revoked_at=timezone.now())
         assert call(api)["code"] == "key_revoked"
         assert api.status == 401
+
+    def test_an_expired_key_is_refused_with_its_day(self, alice, api):
+        ApiKey.objects.filter(pk=alice.key_id).update(expires_at=timezone.now() - timedelta(days=1))
+        body = call(api)
+        assert (api.status, body["code"]) == (401, "key_expired")
+        assert body["expired_at"] in body["message"]
+
+    @pytest.mark.parametrize(("network", "code"), [("10.0.0.0/8", "address_denied"), ("127.0.0.0/8", None)])
+    def test_a_key_may_be_restricted_to_networks(self, alice, api, network, code):
+        ApiKey.objects.filter(pk=alice.key_id).update(networks=[network])
+        assert api.post("v7/account").get("code") == code
+
+    def test_a_restricted_key_is_useless_without_a_network_address(self, alice, api):
+        ApiKey.objects.filter(pk=alice.key_id).update(networks=["0.0.0.0/0"])
+        api.send("v7/account", b"", HTTP_KEY=alice.key, REMOTE_ADDR="")
+        assert api.status == 403
 
     def test_a_suspended_account_is_refused_with_the_reason(self, alice, api):
         Account.objects.filter(pk=alice.account.pk).update(suspended_at=timezone.now(), suspended_reason="unpaid")
