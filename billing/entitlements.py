@@ -80,6 +80,16 @@ def day_of(now: datetime) -> date:
     return now.astimezone(UTC).date()
 
 
+def month_of(now: datetime) -> datetime:
+    """The beginning of the UTC month: of budgets, of statements."""
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def month_end(now: datetime) -> datetime:
+    """The beginning of the next UTC month."""
+    return month_of(month_of(now) + timedelta(days=32))
+
+
 def day_end(now: datetime) -> datetime:
     """When the free calls of this UTC day reset."""
     return datetime.combine(day_of(now) + timedelta(days=1), time.min, tzinfo=UTC)

@@ -75,9 +75,45 @@ class PaymentsNotConfigured(DomainError):
 
 
 class PaymentProviderUnavailable(DomainError):
-    """The payment provider does not answer right now. Nothing was charged: try again in a minute."""
+    """The payment provider does not answer right now: try again in a minute. Whatever was paid is credited, once."""
 
     code = "payment_provider_unavailable"
+
+
+class PaymentMismatch(DomainError):
+    """A payment differs from what was asked for ({what}), so nothing was credited. Reference: {reference}."""
+
+    code = "payment_mismatch"
+
+
+class TopUpAmountInvalid(DomainError):
+    """Funds are added in amounts from ${minimum_usd} to ${maximum_usd}."""
+
+    code = "top_up_amount_invalid"
+
+
+class SubscriptionExists(DomainError):
+    """This account already has the plan "{plan}": change or cancel it in the billing portal."""
+
+    code = "subscription_exists"
+
+
+class PlanNotForSale(DomainError):
+    """The plan "{plan}" cannot be subscribed to here."""
+
+    code = "plan_not_for_sale"
+
+
+class RefundRefused(DomainError):
+    """This refund is not possible: {reason}"""
+
+    code = "refund_refused"
+
+
+class RechargeRefused(DomainError):
+    """Auto-recharge cannot be switched on: {reason}"""
+
+    code = "recharge_refused"
 
 
 class PaymentProviderRefused(DomainError):

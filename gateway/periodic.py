@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from billing import tasks as billing_tasks
+from billing.models import AutoRecharge
+from billing.stripe_client import is_configured
+from billing.stripe_events import events_waiting
 from gateway import tasks, webhooks_out
 from gateway.models import IdempotencyRecord
 from gateway.services.leases import leases_sweep, waiting_sweep
@@ -42,6 +46,25 @@ def webhook_history(now: datetime) -> None:
     webhooks_out.webhooks_forget(now)
 
 
+def payment_events(now: datetime) -> None:
+    if is_configured() and events_waiting(now):
+        billing_tasks.stripe_events_process.delay()
+
+
+def payments_reconcile(now: datetime) -> None:
+    if is_configured():
+        billing_tasks.stripe_reconcile.delay()
+
+
+def auto_recharge(now: datetime) -> None:
+    if is_configured() and AutoRecharge.objects.filter(enabled=True).exists():
+        billing_tasks.recharge.delay()
+
+
+def money_notices(now: datetime) -> None:
+    billing_tasks.money_notices.delay()
+
+
 def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
@@ -51,6 +74,10 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("webhooks", 1.0, webhooks),
     ("workers", 5.0, workers),
     ("waiting", 10.0, waiting),
+    ("payment events", 1.0, payment_events),
+    ("auto-recharge", 15.0, auto_recharge),
+    ("money notices", 60.0, money_notices),
+    ("reconciling payments", 180.0, payments_reconcile),
     ("idempotency", 300.0, idempotency),
     ("webhook history", 600.0, webhook_history),
     ("temporary files", 600.0, temporary_files),

@@ -233,6 +233,11 @@ BILLING_PROVIDER = env.str("BILLING_PROVIDER", default="")
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+# Needs a tax origin and registrations in the Stripe account.
+STRIPE_AUTOMATIC_TAX = env.bool("STRIPE_AUTOMATIC_TAX", default=False)
+STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
+# How long a subscription with an unpaid invoice keeps its plan.
+PAST_DUE_GRACE_DAYS = env.int("PAST_DUE_GRACE_DAYS", default=7)
 
 # --- security of pages -----------------------------------------------------------------------------------------
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from gateway import health
 from gateway.media import media
+from gateway.stripe_webhook import stripe_webhook
 
 # The admin's own log-in knows no second factor and no limits: allauth's is the only door.
 admin.autodiscover()
@@ -16,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/ready", health.ready),
     path("api/", include("gateway.api.routes")),
     path("media/<path:key>", media),
+    path("stripe/webhook", stripe_webhook),
     path("accounts/", include("gateway.site.entrance")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

@@ -25,7 +25,7 @@ from billing.stripe_client.checkout import (
     session_find,
     session_retrieve,
 )
-from billing.stripe_client.connection import API_VERSION, StripeConfig, connected, is_configured
+from billing.stripe_client.connection import API_VERSION, StripeConfig, connected, current_config, is_configured
 from billing.stripe_client.objects import (
     charge_retrieve,
     customer_create,
@@ -58,6 +58,7 @@ __all__ = [
     "checkout_subscription_create",
     "checkout_topup_create",
     "connected",
+    "current_config",
     "customer_create",
     "dispute_retrieve",
     "events_list",

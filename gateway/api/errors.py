@@ -68,6 +68,11 @@ ERRORS: dict[type[DomainError], Answer] = {
     refusals.RouteNotFound: Answer(404),
     refusals.MethodNotAllowed: Answer(405, ("allowed",)),
     refusals.AlreadySettled: Answer(409, ("state",)),
+    billing.TopUpAmountInvalid: Answer(400, ("minimum_usd", "maximum_usd")),
+    billing.RechargeRefused: Answer(400, ("reason",)),
+    billing.PlanNotForSale: Answer(404, ("plan",)),
+    billing.SubscriptionExists: Answer(409, ("plan",)),
+    billing.RefundRefused: Answer(409, ("reason",)),
     gateway.IdempotencyConflict: Answer(409),
     refusals.BodyTooLarge: Answer(413, ("limit",)),
     # 403, 503: what this installation cannot do, or not now
@@ -78,6 +83,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     billing.PaymentProviderUnavailable: Answer(503),
     refusals.TemporarilyUnavailable: Answer(503, ("retry_after_s",)),
     billing.PaymentProviderRefused: Answer(502, ("reason",)),
+    billing.PaymentMismatch: Answer(502, ("reference",)),
     # 500: our own fault; the caller learns the request id and no more
     billing.WalletMissing: Answer(500),
     billing.LedgerConflict: Answer(500),

@@ -1,0 +1,120 @@
+"""Mails about money to an account's owners and payers. Each fact is told once: the row of the notice decides."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+
+from accounts.adapters import html_of
+from accounts.models import Membership, Role
+from billing.entitlements import billing_url
+from billing.models import MoneyNotice
+from billing.money import microusd_from_cents, usd_text
+
+logger = logging.getLogger(__name__)
+
+
+def tell_once(*, account_id: int, key: str, subject: str, paragraphs: list[str], now: datetime) -> bool:
+    """Send unless this account was told `key` before. A mail that cannot be sent is logged and told no more: the same
+    facts stand on the billing page."""
+    _, new = MoneyNotice.objects.get_or_create(account_id=account_id, key=key[:120], defaults={"sent_at": now})
+    if new:
+        _send(account_id, subject, paragraphs)
+    return new
+
+
+def _send(account_id: int, subject: str, paragraphs: list[str]) -> None:
+    payers = Membership.objects.filter(account_id=account_id, role__in=[Role.OWNER, Role.BILLING])
+    text = "\n\n".join([*paragraphs, f"Billing: {billing_url()}"])
+    for address in payers.values_list("user__email", flat=True):
+        mail = EmailMultiAlternatives(f"{settings.SITE_NAME}: {subject}", text, settings.DEFAULT_FROM_EMAIL, [address])
+        mail.attach_alternative(html_of(text), "text/html")
+        try:
+            mail.send()
+        except OSError:
+            logger.exception("A mail about money to account %s could not be sent", account_id)
+
+
+def dollars(amount_microusd: int) -> str:
+    return f"${usd_text(amount_microusd, places=2)}"
+
+
+def payment_failed(*, account_id: int, invoice: dict[str, Any], now: datetime) -> None:
+    amount = dollars(microusd_from_cents(invoice["amount_due"]))
+    tell_once(
+        account_id=account_id,
+        key=f"invoice:{invoice['id']}:{invoice['attempt_count']}",
+        subject="A payment failed",
+        paragraphs=[
+            f"The payment of {amount} for your plan failed. Your plan stays for"
+            f" {settings.PAST_DUE_GRACE_DAYS} days; please check your card in the billing portal.",
+        ],
+        now=now,
+    )
+
+
+def recharge_done(*, account_id: int, reference: str, amount_cents: int, now: datetime) -> None:
+    tell_once(
+        account_id=account_id,
+        key=f"recharge:{reference}",
+        subject="Funds were added",
+        paragraphs=[f"Auto-recharge added {dollars(microusd_from_cents(amount_cents))} with your saved card."],
+        now=now,
+    )
+
+
+def recharge_failed(*, account_id: int, reference: str, reason: str, stopped: bool, now: datetime) -> None:
+    end = "It is switched off now." if stopped else "It will be tried again in an hour."
+    tell_once(
+        account_id=account_id,
+        key=f"recharge-failed:{reference}",
+        subject="Auto-recharge failed",
+        paragraphs=[f"Your saved card could not be charged: {reason}", end],
+        now=now,
+    )
+
+
+def recharge_capped(*, account_id: int, month: str, cap_cents: int, now: datetime) -> None:
+    cap = dollars(microusd_from_cents(cap_cents))
+    tell_once(
+        account_id=account_id,
+        key=f"recharge-cap:{month}",
+        subject="Auto-recharge reached its monthly cap",
+        paragraphs=[f"Another recharge would exceed the {cap} that you allow a month. It goes on next month."],
+        now=now,
+    )
+
+
+def balance_low(*, account_id: int, since: str, available_microusd: int, now: datetime) -> None:
+    tell_once(
+        account_id=account_id,
+        key=f"balance-low:{since}",
+        subject="Your balance is low",
+        paragraphs=[f"{dollars(max(available_microusd, 0))} is left. Calls beyond it are refused, never owed."],
+        now=now,
+    )
+
+
+def spending(*, account_id: int, key: str, scope: str, percent: int, limit_microusd: int, now: datetime) -> None:
+    effect = "Further calls that cost money are refused until next month." if percent >= 100 else "Nothing has stopped."
+    tell_once(
+        account_id=account_id,
+        key=key,
+        subject=f"{percent} % of a spending limit",
+        paragraphs=[f"{scope} has spent {percent} % of {dollars(limit_microusd)} this month (UTC).", effect],
+        now=now,
+    )
+
+
+def spending_warned(*, account_id: int, key: str, warn_microusd: int, now: datetime) -> None:
+    tell_once(
+        account_id=account_id,
+        key=key,
+        subject="Spending reached your mark",
+        paragraphs=[f"This account has spent {dollars(warn_microusd)} this month (UTC). Nothing has stopped."],
+        now=now,
+    )

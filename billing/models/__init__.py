@@ -1,0 +1,57 @@
+"""Plans and prices as dated facts; wallets, holds and the ledger; what the payment provider and we agree about."""
+
+from billing.models.books import EntryKind, LedgerEntry, LedgerQuerySet, Wallet
+from billing.models.holds import Allowance, Hold, HoldState, Source, SpendMonth, UsageBucket, UsageDay
+from billing.models.payments import (
+    AutoRecharge,
+    Dispute,
+    Mode,
+    MoneyNotice,
+    Refund,
+    RefundState,
+    StripeCustomer,
+    TopUp,
+    TopUpState,
+)
+from billing.models.plans import Plan, Price
+from billing.models.subscriptions import (
+    AttemptState,
+    EventCursor,
+    EventState,
+    StripeEvent,
+    StripePrice,
+    Subscription,
+    SubscriptionAttempt,
+)
+
+__all__ = [
+    "Allowance",
+    "AttemptState",
+    "AutoRecharge",
+    "Dispute",
+    "EntryKind",
+    "EventCursor",
+    "EventState",
+    "Hold",
+    "HoldState",
+    "LedgerEntry",
+    "LedgerQuerySet",
+    "Mode",
+    "MoneyNotice",
+    "Plan",
+    "Price",
+    "Refund",
+    "RefundState",
+    "Source",
+    "SpendMonth",
+    "StripeCustomer",
+    "StripeEvent",
+    "StripePrice",
+    "Subscription",
+    "SubscriptionAttempt",
+    "TopUp",
+    "TopUpState",
+    "UsageBucket",
+    "UsageDay",
+    "Wallet",
+]

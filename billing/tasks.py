@@ -1,0 +1,36 @@
+"""What the CPU worker does about money. Each task may run twice; the rows are the queue, a task is only the moment."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing.notices import notices_send
+from billing.recharge import recharges_run
+from billing.reconcile import reconcile
+from billing.stripe_client import is_configured
+from billing.stripe_events import events_process
+
+
+@shared_task(name="billing.tasks.stripe_events_process")
+def stripe_events_process() -> None:
+    if is_configured():
+        events_process(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.stripe_reconcile")
+def stripe_reconcile() -> None:
+    if is_configured():
+        reconcile(now=timezone.now())
+        events_process(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.recharge")
+def recharge() -> None:
+    if is_configured():
+        recharges_run(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.money_notices")
+def money_notices() -> None:
+    notices_send(now=timezone.now())
