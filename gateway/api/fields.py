@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inference.errors import InvalidRequest
+
 ABSENT = frozenset({"", "null", "none"})
 YES = frozenset({"yes", "true", "1", "on", "y", "t"})
 NO = frozenset({"no", "false", "0", "off", "n", "f"})
@@ -126,6 +128,18 @@ class Fields:
         """`message` goes on after the field's name; the value is added when there is one."""
         got = "" if value is None else f", not {echo(value)!r}" if code in ("invalid", "unknown") else ""
         self.faults.append(Fault(field, code, f"{field} {message}{got}.", value, limit))
+
+    def check(self) -> None:
+        """Raises InvalidRequest when anything is at fault."""
+        if self.faults:
+            raise self.refusal()
+
+    def refusal(self) -> InvalidRequest:
+        """Every fault in one refusal."""
+        return InvalidRequest(
+            summary=" ".join(fault.message for fault in self.faults),
+            faults=[fault.to_dict() for fault in self.faults],
+        )
 
     def require(self, field: str) -> None:
         self.fault(field, "required", "is required")

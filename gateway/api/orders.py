@@ -5,13 +5,11 @@ An order is right in itself; whether it may be served is for admission to say (g
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from gateway.api.adapters import ControlAsked, IPAdapterAsked, adapters_read, control_read, ip_adapter_read
@@ -29,7 +27,6 @@ from gateway.api.sampling import sampling_read
 from gateway.api.sizes import Size, size_decide, size_read
 from gateway.api.texts import prompt_read, track_id_read, webhook_read
 from inference.engine.spec import ModelRef, Operation, RenderSpec
-from inference.errors import InvalidRequest
 from inference.selectors import CatalogueModel
 from inference.storage import output_key
 
@@ -72,7 +69,7 @@ class Pictures:
 
 
 def order_build(
-    call: Call, *, endpoint: str, version: str, profile: Profile, caller: Caller, fingerprint: bool
+    call: Call, *, endpoint: str, version: str, profile: Profile, caller: Caller, body_digest: str
 ) -> GenerationOrder:
     """Raises InvalidRequest with every fault, or what the catalogue says of models and adapters."""
     fields = Fields(call.fields)
@@ -82,12 +79,12 @@ def order_build(
     options = reply_options(fields, profile, call)
     instant_response = fields.flag("instant_response", default=False)
     webhook_url, track_id = webhook_read(fields), track_id_read(fields)
-    raise_faults(fields)
+    fields.check()
     if pictures:
         foresee_refusal(caller, now_ms=int(call.now.timestamp() * 1000))
     arguments, picture_size = _store_pictures(fields, arguments, pictures, profile, call)
     output_size_check(fields, arguments, picture_size)
-    raise_faults(fields)
+    fields.check()
     size = result_size(arguments, size_decide(asked_size, profile, model, picture_size))
     return GenerationOrder(
         endpoint=endpoint,
@@ -99,7 +96,7 @@ def order_build(
         webhook_url=webhook_url,
         track_id=track_id,
         asked=asked_of(call),
-        body_digest=body_digest(endpoint, call.fields) if fingerprint else "",
+        body_digest=body_digest,
         received_at=call.now,
     )
 
@@ -201,25 +198,4 @@ def _spec(
             output_key(token=token, index=index, expires_epoch_s=expires_epoch_s) for index in range(samples)
         ),
         **arguments,
-    )
-
-
-def body_digest(endpoint: str, fields: dict[str, Any]) -> str:
-    """Of the request as it was meant: the order of its fields makes no difference."""
-    plain = {
-        name: hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value for name, value in fields.items()
-    }
-    return hashlib.sha256(orjson.dumps([endpoint, plain], option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def raise_faults(fields: Fields) -> None:
-    if fields.faults:
-        raise invalid(fields)
-
-
-def invalid(fields: Fields) -> InvalidRequest:
-    """Every fault in one refusal."""
-    return InvalidRequest(
-        summary=" ".join(fault.message for fault in fields.faults),
-        faults=[fault.to_dict() for fault in fields.faults],
     )

@@ -7,39 +7,44 @@ import time
 from django.conf import settings
 
 from gateway.api.authentication import SCOPE_GENERATE
-from gateway.api.fields import Fields
-from gateway.api.limits import limit_headers
-from gateway.api.orders import order_build, raise_faults
+from gateway.api.idempotency import body_digest, generation_replayed, idempotency_key_of
+from gateway.api.limits import limit_headers, usage_of
+from gateway.api.orders import order_build
 from gateway.api.pace import place_and_eta
 from gateway.api.parsing import Call
 from gateway.api.replies import generation_body
 from gateway.api.route import Reply, Route
 from gateway.api.views.callers import authenticate
 from gateway.api.waiting import wait
+from gateway.ratelimit import Decision, Usage
 from gateway.services import generation_place
 from inference.models import Generation
 
-IDEMPOTENCY_KEY_CHARS_MAX = 255
-
 
 def generate(call: Call, route: Route, _id: str) -> Reply:
-    assert route.profile is not None, f"{route.path} has no profile"
     caller = authenticate(call, SCOPE_GENERATE)
-    idempotency_key = idempotency_key_of(call)
+    key = idempotency_key_of(call)
+    digest = body_digest(route.path, call.fields) if key else ""
+    earlier = generation_replayed(account_id=caller.account_id, key=key, digest=digest) if key else None
+    if earlier is not None:
+        return _answer(call, route, earlier, usage_of(caller, now_ms=int(call.now.timestamp() * 1000)))
+    assert route.profile is not None, f"{route.path} has no profile"
     order = order_build(
-        call,
-        endpoint=route.path,
-        version=route.version,
-        profile=route.profile,
-        caller=caller,
-        fingerprint=idempotency_key is not None,
+        call, endpoint=route.path, version=route.version, profile=route.profile, caller=caller, body_digest=digest
     )
-    placement = generation_place(caller=caller, order=order, idempotency_key=idempotency_key, now=call.now)
+    placement = generation_place(caller=caller, order=order, idempotency_key=key, now=call.now)
+    return _answer(call, route, placement.generation, placement.decision, just_placed=placement.created)
+
+
+def _answer(
+    call: Call, route: Route, generation: Generation, numbers: Decision | Usage, *, just_placed: bool = False
+) -> Reply:
+    """Wait for the outcome as long as this call may take, then tell what is known."""
     left_s = settings.WAIT_TIMEOUT_S - (time.monotonic() - call.started_s)
-    generation = wait(placement.generation, timeout_s=0 if order.instant_response else left_s)
+    generation = wait(generation, timeout_s=0 if generation.reply.get("instant_response") else left_s)
     return Reply(
-        generation_reply(generation, call, route, just_placed=placement.created),
-        headers=limit_headers(placement.decision, now_epoch_s=int(call.now.timestamp())),
+        generation_reply(generation, call, route, just_placed=just_placed),
+        headers=limit_headers(numbers, now_epoch_s=int(call.now.timestamp())),
     )
 
 
@@ -55,10 +60,3 @@ def generation_reply(
         queue_position=queue_position,
         eta_s=eta_s,
     )
-
-
-def idempotency_key_of(call: Call) -> str | None:
-    fields = Fields({"idempotency_key": call.idempotency_key})
-    key = fields.text("idempotency_key", chars_max=IDEMPOTENCY_KEY_CHARS_MAX).strip()
-    raise_faults(fields)
-    return key or None

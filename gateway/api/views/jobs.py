@@ -6,7 +6,6 @@ from typing import Any
 
 from gateway.api.authentication import SCOPE_GENERATE, SCOPE_READ
 from gateway.api.fields import Fields, as_whole, echo
-from gateway.api.orders import invalid, raise_faults
 from gateway.api.pace import queue_eta_s
 from gateway.api.parsing import Call
 from gateway.api.refusals import AlreadySettled
@@ -48,7 +47,7 @@ def own_list(call: Call, route: Route, _id: str) -> Reply:
     fields = Fields(call.fields)
     limit = fields.whole("limit", default=PAGE_DEFAULT, low=1, high=PAGE_MAX)
     before = fields.whole("cursor", default=2**63 - 1, low=0, high=2**63 - 1)
-    raise_faults(fields)
+    fields.check()
     own = Generation.objects.filter(account_id=caller.account_id, pk__lt=before).order_by("-pk")
     rows = list(own[: limit + 1])
     shown = rows[:limit]
@@ -95,7 +94,7 @@ def id_of(call: Call, given_id: str) -> int:
     value = given_id or fields.value(*ID_NAMES)
     if value is None:
         fields.require("request_id")
-        raise invalid(fields)
+        raise fields.refusal()
     number = as_whole(value)
     if number is None or not 0 < number < 2**63:
         raise GenerationNotFound(generation_id=echo(value))

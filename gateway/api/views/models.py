@@ -9,7 +9,6 @@ from django.db.models import Q, QuerySet
 from gateway.api.authentication import SCOPE_GENERATE, SCOPE_READ
 from gateway.api.catalogue import model_of
 from gateway.api.fields import Fields
-from gateway.api.orders import raise_faults
 from gateway.api.pace import queue_eta_s
 from gateway.api.parsing import Call
 from gateway.api.route import Reply, Route
@@ -54,7 +53,7 @@ def search(call: Call, route: Route, _id: str) -> Reply:
     page = fields.whole("page", default=1, low=1, high=1_000_000)
     limit = fields.whole("limit", "per_page", default=PAGE_DEFAULT, low=1, high=PAGE_MAX)
     found = _found(fields)
-    raise_faults(fields)
+    fields.check()
     shown = found[(page - 1) * limit : page * limit]
     body = {
         "status": "success",
@@ -162,7 +161,7 @@ def check(call: Call, route: Route, _id: str) -> Reply:
     model_id = fields.text("model_id", chars_max=120)
     if not model_id:
         fields.require("model_id")
-    raise_faults(fields)
+    fields.check()
     model_of(model_id)
     message = f'The model "{model_id}" is ready; it is loaded when it is used.'
     return Reply({"status": "success", "message": message, "messege": message, "model_id": model_id})

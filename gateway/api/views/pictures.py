@@ -12,7 +12,6 @@ from gateway.api.authentication import SCOPE_GENERATE
 from gateway.api.fields import Fields
 from gateway.api.inputs import MEDIA_PATH, Unusable, picture_open, picture_png, source_bytes
 from gateway.api.limits import foresee_refusal
-from gateway.api.orders import invalid, raise_faults
 from gateway.api.parsing import Call
 from gateway.api.replies import absolute
 from gateway.api.route import Reply, Route
@@ -43,7 +42,7 @@ def base64_crop(call: Call, route: Route, _id: str) -> Reply:
     """v3: the address under `link`; with crop=true the middle square, 512 pixels wide."""
     fields = Fields(call.fields)
     crop = fields.flag("crop", default=False)
-    raise_faults(fields)
+    fields.check()
     url, upload_id = _kept(call, crop=crop)
     message = "Your picture has been stored."
     return Reply(
@@ -83,7 +82,7 @@ def _uploaded(call: Call) -> Image.Image:
     name = next((name for name in UPLOAD_NAMES if fields.value(name) is not None), UPLOAD_NAMES[0])
     if not isinstance(value, str | bytes):
         fields.require(name) if value is None else fields.fault(name, "invalid", "must be base64", value)
-        raise invalid(fields)
+        raise fields.refusal()
     try:
         data = source_bytes(value, base_url=call.base_url, timeout_s=settings.WAIT_TIMEOUT_S)
         if len(data) > UPLOAD_BYTES_MAX:
@@ -91,7 +90,7 @@ def _uploaded(call: Call) -> Image.Image:
         return picture_open(data)
     except Unusable as problem:
         fields.fault(name, "unusable_image", str(problem), limit=UPLOAD_BYTES_MAX)
-        raise invalid(fields) from None
+        raise fields.refusal() from None
 
 
 def delete_image(call: Call, route: Route, given_id: str) -> Reply:

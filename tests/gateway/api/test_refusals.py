@@ -230,5 +230,26 @@ def test_an_idempotency_key_gives_the_same_job_and_another_body_is_a_conflict(ap
     assert Generation.objects.count() == 1
 
 
+def test_a_repeated_call_finds_its_job_although_no_further_call_would_be_admitted(alice, api):
+    ApiKey.objects.filter(pk=alice.key_id).update(calls_per_minute=1)
+    first = call(api, idempotency_key="order-8", width="256", height=256)
+    again = call(api, idempotency_key="order-8", height=256, width="256")
+    assert (api.status, again["id"]) == (200, first["id"])
+    assert api.last.headers["RateLimit-Limit"] == "10"
+    assert call(api)["code"] == "rate_limited"
+
+
+def test_two_calls_at_the_same_moment_under_one_key_are_decided_by_admission(api, monkeypatch):
+    first = call(api, idempotency_key="order-9")
+    monkeypatch.setattr("gateway.api.views.generation.generation_replayed", lambda **_: None)
+    assert call(api, idempotency_key="order-9")["id"] == first["id"]
+    assert call(api, idempotency_key="order-9", seed=1)["code"] == "idempotency_conflict"
+    assert Generation.objects.count() == 1
+
+
+def test_a_strangers_idempotency_key_is_another_key(api, api_of, charlie):
+    assert call(api, idempotency_key="1")["id"] != call(api_of(charlie), idempotency_key="1")["id"]
+
+
 def test_an_idempotency_key_that_is_too_long_is_refused(api):
     assert call(api, idempotency_key="k" * 300)["errors"][0]["field"] == "idempotency_key"
