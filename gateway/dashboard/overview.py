@@ -1,11 +1,10 @@
-"""The overview, and the small pages: billing's doorway, the team, the profile, the choice of account."""
+"""The overview, and the small pages: the team, the profile, the choice of account."""
 
 from __future__ import annotations
 
 import statistics
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Sum
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import Account, Membership
 from accounts.selectors import membership_of
-from billing.entitlements import Terms, day_end, day_of, plan_in_force, terms_of
+from billing.entitlements import Terms, day_end, day_of, terms_of
 from billing.models import UsageBucket, UsageDay, Wallet
 from gateway.dashboard.access import OWNERS, SESSION_ACCOUNT, AccountRequest, account_page
 from gateway.dashboard.forms import ProfileForm
@@ -99,21 +98,6 @@ def percentiles(values_ms: list[float]) -> tuple[float | None, float | None]:
         return (values_ms[0], values_ms[0]) if values_ms else (None, None)
     cuts = statistics.quantiles(values_ms, n=20, method="inclusive")
     return statistics.median(values_ms), cuts[18]
-
-
-@account_page(section="billing")
-@require_safe
-def billing(request: AccountRequest) -> HttpResponse:
-    now = timezone.now()
-    wallet = Wallet.objects.get(pk=request.account.pk)
-    context = {
-        "wallet": wallet,
-        "plan": plan_in_force(wallet.plan_code, now),
-        "metrics": metrics(request.account, now=now),
-        "entries": wallet.entries.order_by("-id")[:50],
-        "configured": bool(settings.STRIPE_API_KEY or settings.BILLING_PROVIDER),
-    }
-    return render(request, "dashboard/billing.html", context)
 
 
 @account_page(section="team")

@@ -65,7 +65,7 @@ def _place(request: AccountRequest, model_id: str, now: datetime) -> Generation:
         now=now,
         caller=caller,
     )
-    order = order_build(call, endpoint=ENDPOINT, version="v7", profile=TEXT_TO_IMAGE, caller=caller, fingerprint=False)
+    order = order_build(call, endpoint=ENDPOINT, version="v7", profile=TEXT_TO_IMAGE, caller=caller, body_digest="")
     return generation_place(caller=caller, order=order, idempotency_key=None, now=now).generation
 
 

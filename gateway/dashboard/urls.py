@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gateway.dashboard import gallery, keys, overview, requests, usage, webhooks, welcome
+from gateway.dashboard import billing, billing_ledger, gallery, keys, overview, requests, usage, webhooks, welcome
 
 app_name = "dashboard"
 urlpatterns = [
@@ -21,7 +21,20 @@ urlpatterns = [
     path("dashboard/requests/<int:generation_id>/cancel", requests.request_cancel, name="request_cancel"),
     re_path(r"^dashboard/gallery/?$", gallery.gallery, name="gallery"),
     path("dashboard/gallery.zip", gallery.gallery_zip, name="gallery_zip"),
-    re_path(r"^dashboard/billing/?$", overview.billing, name="billing"),
+    re_path(r"^dashboard/billing/?$", billing.billing, name="billing"),
+    path("dashboard/billing/funds", billing.funds_add, name="funds_add"),
+    path("dashboard/billing/funds/done", billing.funds_done, name="funds_done"),
+    path("dashboard/billing/cancelled", billing.cancelled, name="billing_cancelled"),
+    path("dashboard/billing/subscribe", billing.subscribe, name="subscribe"),
+    path("dashboard/billing/plan/done", billing.plan_done, name="plan_done"),
+    path("dashboard/billing/portal", billing.portal, name="billing_portal"),
+    path("dashboard/billing/portal/back", billing.portal_back, name="billing_back"),
+    path("dashboard/billing/recharge", billing.recharge, name="recharge"),
+    path("dashboard/billing/limits", billing.limits, name="spend_limits"),
+    path("dashboard/billing/invoices", billing.invoices, name="invoices"),
+    re_path(r"^dashboard/billing/ledger/?$", billing_ledger.ledger, name="ledger"),
+    path("dashboard/billing/ledger.csv", billing_ledger.ledger_csv, name="ledger_csv"),
+    path("dashboard/billing/statements/<int:year>-<int:month>", billing_ledger.statement, name="statement"),
     re_path(r"^dashboard/webhooks/?$", webhooks.webhooks, name="webhooks"),
     path("dashboard/webhooks/<int:delivery_id>", webhooks.delivery, name="webhook"),
     path("dashboard/webhooks/<int:delivery_id>/resend", webhooks.delivery_resend, name="webhook_resend"),

@@ -146,6 +146,10 @@ async function ask(url, options = {}) {
     location.assign(`/accounts/login/?next=${encodeURIComponent(location.pathname)}`);
     return null;
   }
+  if (!response.headers.get("Content-Type")?.includes("json")) {
+    const id = response.headers.get("X-Request-Id");
+    throw new Error(`The service could not answer (${response.status}${id ? `, request ${id}` : ""}). Try again.`);
+  }
   const reply = await response.json();
   if (response.ok) return reply;
   throw Object.assign(new Error(reply.message), { code: reply.code });

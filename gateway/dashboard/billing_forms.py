@@ -1,0 +1,75 @@
+"""The forms of the billing pages: dollars as text in, cents or micro-dollars out. They write nothing."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from billing.models import AutoRecharge, Wallet
+from billing.money import cents_from_microusd, microusd_from_cents, usd_parse, usd_text
+
+
+class Dollars(forms.CharField):
+    """An amount of US dollars in whole cents; the value is micro-dollars, or None when it may be left empty."""
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__(**fields)
+        self.widget.attrs.update({"inputmode": "decimal"})
+
+    def clean(self, value: object) -> int | None:  # type: ignore[override]
+        text = str(super().clean(value) or "").strip()
+        if not text:
+            return None
+        try:
+            amount_microusd = usd_parse(text.replace(",", ""))
+            cents_from_microusd(amount_microusd)
+        except ValueError:
+            raise ValidationError("An amount such as 25 or 25.50.") from None
+        if amount_microusd < 0:
+            raise ValidationError("Not below zero.")
+        return amount_microusd
+
+
+class FundsForm(forms.Form):
+    amount = Dollars(label="Amount in US$")
+    nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
+
+
+class RechargeForm(forms.Form):
+    """Opt-in: a saved card adds `amount` whenever less than `threshold` is left."""
+
+    enabled = forms.BooleanField(label="Add funds by itself with my saved card", required=False)
+    threshold = Dollars(label="When less than, US$")
+    amount = Dollars(label="Add, US$")
+    monthly_cap = Dollars(label="At most a month, US$", help_text="Of all recharges of one UTC month.")
+
+    @classmethod
+    def of(cls, row: AutoRecharge | None) -> RechargeForm:
+        row = row or AutoRecharge()
+        cents = {"threshold": row.threshold_cents, "amount": row.amount_cents, "monthly_cap": row.monthly_cap_cents}
+        texts = {name: usd_text(microusd_from_cents(value), places=2) for name, value in cents.items()}
+        return cls(initial={"enabled": row.enabled, **texts})
+
+    def cents(self, name: str) -> int:
+        return cents_from_microusd(self.cleaned_data[name])
+
+
+class LimitsForm(forms.Form):
+    """Marks and limits of the account's own choice. Empty means none."""
+
+    continue_from_funds = forms.BooleanField(label="Go on from funds where my plan ends", required=False)
+    spend_warn = Dollars(label="Tell me at, US$ a month", required=False)
+    spend_limit = Dollars(
+        label="Stop at, US$ a month", required=False, help_text="Calls beyond it are refused with 402."
+    )
+    low_balance = Dollars(label="Tell me when less is left, US$", required=False)
+
+    @classmethod
+    def of(cls, wallet: Wallet) -> LimitsForm:
+        amounts = {
+            "spend_warn": wallet.spend_warn_microusd,
+            "spend_limit": wallet.spend_limit_microusd,
+            "low_balance": wallet.low_balance_microusd,
+        }
+        texts = {name: "" if value is None else usd_text(value, places=2) for name, value in amounts.items()}
+        return cls(initial={"continue_from_funds": wallet.continue_from_funds, **texts})
