@@ -47,6 +47,42 @@ def plan_assign(*, account_id: int, plan_code: str, now: datetime) -> None:
     Wallet.objects.filter(pk=account_id).update(plan_code=plan_code)
 
 
+def wallet_settings(
+    *,
+    account_id: int,
+    continue_from_funds: bool,
+    spend_warn_microusd: int | None,
+    spend_limit_microusd: int | None,
+    low_balance_microusd: int | None,
+) -> None:
+    """What the account itself decides about its spending. They reach calls within a second, like a new plan."""
+    Wallet.objects.filter(pk=account_id).update(
+        continue_from_funds=continue_from_funds,
+        spend_warn_microusd=spend_warn_microusd,
+        spend_limit_microusd=spend_limit_microusd,
+        low_balance_microusd=low_balance_microusd,
+    )
+
+
+@transaction.atomic
+def funds_adjust(
+    *, account_id: int, amount_microusd: int, op_key: str, now: datetime, reason: str, by: User | None
+) -> bool:
+    """A correction by the operator, up or down, with a reason. What is held or spent cannot be taken: the database
+    refuses. Posting the same `op_key` twice adjusts once."""
+    adjusted = ledger.entry_post(
+        account_id=account_id,
+        kind=EntryKind.ADJUSTMENT,
+        amount_microusd=amount_microusd,
+        op_key=f"adjustment:{op_key}",
+        now=now,
+        note=reason,
+        made_by=by,
+    )
+    funded_account_upgrade(account_id=account_id)
+    return adjusted
+
+
 def price_set(
     *,
     price_code: str,

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def topup_start(*, account: Account, amount_cents: int, nonce: str, now: datetime, by: User | None) -> TopUp:
-    """The committed row of a wish to add funds; the same form (nonce) finds the row of before."""
+    """The committed row of a wish to add funds; the same form (nonce) with the same amount finds the row of before."""
     if not MINIMUM_CENTS <= amount_cents <= MAXIMUM_CENTS:
         raise TopUpAmountInvalid(
             minimum_usd=usd_text(microusd_from_cents(MINIMUM_CENTS), places=2),
@@ -40,7 +40,7 @@ def topup_start(*, account: Account, amount_cents: int, nonce: str, now: datetim
         )
     top_up, _ = TopUp.objects.get_or_create(
         account=account,
-        nonce=nonce,
+        nonce=f"{nonce}:{amount_cents}",
         defaults={"mode": mode_now(), "amount_cents": amount_cents, "created_at": now, "made_by": by},
     )
     return top_up
@@ -49,7 +49,8 @@ def topup_start(*, account: Account, amount_cents: int, nonce: str, now: datetim
 def topup_page(*, top_up: TopUp, success_url: str, cancel_url: str, saves_card: bool = False) -> str:
     """The address of the page that takes the money. It is a secret of the customer's: never stored, never logged."""
     if top_up.session_id:
-        return str(stripe_client.session_retrieve(session_id=top_up.session_id)["url"] or success_url)
+        there = stripe_client.session_retrieve(session_id=top_up.session_id)["url"]
+        return str(there or success_url.replace("{CHECKOUT_SESSION_ID}", top_up.session_id))
     customer_id = customer_ensure(account=top_up.account, now=top_up.created_at)
     try:
         session = stripe_client.checkout_topup_create(

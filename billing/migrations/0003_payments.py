@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
                 ('public_id', models.CharField(default=billing.models.payments.public_id_new, max_length=24, unique=True)),
                 ('mode', models.CharField(choices=[('sandbox', 'Sandbox'), ('test', 'Test'), ('live', 'Live')], max_length=7)),
                 ('origin', models.CharField(default='checkout', max_length=8)),
-                ('nonce', models.CharField(blank=True, max_length=40, null=True)),
+                ('nonce', models.CharField(blank=True, max_length=60, null=True)),
                 ('amount_cents', models.PositiveIntegerField()),
                 ('currency', models.CharField(default='usd', max_length=3)),
                 ('state', models.CharField(choices=[('created', 'Created'), ('open', 'Open'), ('paid', 'Paid'), ('failed', 'Failed'), ('expired', 'Expired')], default='created', max_length=7)),

@@ -63,7 +63,7 @@ class TopUp(models.Model):
     mode = models.CharField(max_length=7, choices=Mode.choices)
     origin = models.CharField(max_length=8, default=CHECKOUT)
     # The form that asked: sending it twice asks once.
-    nonce = models.CharField(max_length=40, null=True, blank=True)
+    nonce = models.CharField(max_length=60, null=True, blank=True)
     amount_cents = models.PositiveIntegerField()
     currency = models.CharField(max_length=3, default="usd")
     state = models.CharField(max_length=7, choices=TopUpState.choices, default=TopUpState.CREATED)
