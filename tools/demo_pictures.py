@@ -1,14 +1,13 @@
 """Makes the pictures of the product page with the demo model of a running service, and keeps them with their facts.
 
-API_KEY=... python -m tools.demo_pictures [--base-url ...]. Run it after the model was trained anew, and look at what came
-out before you commit it: the page says that nothing was retouched.
+python -m tools.demo_pictures, beside `make run`. Do it after the model was trained anew, and look at what came out before
+you commit it: the page says that nothing was retouched.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,10 @@ def picture_keep(reply: dict[str, Any], prompt: str, name: str) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base-url", default="http://127.0.0.1:8000")
+    parser.add_argument("--facts", default=".run/demo.json", help="where the first run left the demo account's key")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    key = os.environ["API_KEY"]
+    key = json.loads(Path(options.facts).read_text())["api_key"]
     FOLDER.mkdir(parents=True, exist_ok=True)
     facts = []
     for number, prompt in enumerate(PROMPTS, start=1):
