@@ -1,7 +1,7 @@
 """Makes the pictures of the product page with the demo model of a running service, and keeps them with their facts.
 
-python -m tools.demo_pictures, beside `make run`. Do it after the model was trained anew, and look at what came out before
-you commit it: the page says that nothing was retouched.
+python -m tools.demo_pictures, beside `make run`. Do it after the model was trained anew, and look at what came out
+before you commit it: the page says that nothing was retouched.
 """
 
 from __future__ import annotations
