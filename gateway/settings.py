@@ -177,6 +177,8 @@ SOCIALACCOUNT_PROVIDERS = {
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 MFA_TOTP_ISSUER = SITE_NAME
+# The console opens only to staff with a second factor. Without PUBLIC_URL this is a service on somebody's own machine.
+STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=bool(PUBLIC_URL))
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]

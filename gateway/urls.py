@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("gateway.site.entrance")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("", include("gateway.backoffice.urls")),
     path("", include("gateway.dashboard.urls")),
     path("", include("gateway.dashboard.playground_urls")),
     path("", include("gateway.site.urls")),

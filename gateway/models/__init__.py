@@ -1,5 +1,6 @@
-"""The edge's own rows: idempotency keys, who runs the dispatcher, webhooks on their way out."""
+"""The edge's own rows: idempotency keys, who runs the dispatcher, webhooks on their way out, what staff did."""
 
+from gateway.models.audit import AuditRun, StaffAction
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.leadership import Leadership
 from gateway.models.revision import Revision
@@ -12,10 +13,12 @@ from gateway.models.webhooks import (
 )
 
 __all__ = [
+    "AuditRun",
     "DeliveryState",
     "IdempotencyRecord",
     "Leadership",
     "Revision",
+    "StaffAction",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookReceiver",

@@ -1,0 +1,243 @@
+"""What staff can do to accounts: each one a call of the owning app's services and one row of the record, together.
+
+Nothing here asks who may: views do (access.staff_page). Every action asks for a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from allauth.usersessions.models import UserSession
+from django.db import transaction
+
+from accounts import services as accounts
+from accounts.models import Account, ApiKey, User
+from accounts.staff import StaffRole, staff_roles_of, staff_roles_set
+from billing import services as billing
+from billing.models import Price, Wallet
+from gateway.models import StaffAction
+from inference.models import ImageModel
+
+
+class LastOwner(Exception):
+    """Somebody must stay an owner: give that part to another person first."""
+
+
+def staff_action_record(
+    *,
+    by: User,
+    action: str,
+    target: str,
+    now: datetime,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> StaffAction:
+    """The row alone: its caller writes it in the transaction of what it tells of."""
+    return StaffAction.objects.create(
+        actor=by,
+        action=action,
+        target=target,
+        before=dict(before or {}),
+        after=dict(after or {}),
+        reason=reason,
+        created_at=now,
+    )
+
+
+def account_target(account: Account) -> str:
+    return f"account:{account.pk}"
+
+
+@transaction.atomic
+def account_grant(*, account: Account, amount_microusd: int, nonce: str, reason: str, by: User, now: datetime) -> bool:
+    """Funds from the operator; the same form sent twice grants once, and only the first is recorded."""
+    before = Wallet.objects.select_for_update().get(pk=account.pk).balance_microusd
+    granted = billing.funds_grant(
+        account_id=account.pk,
+        amount_microusd=amount_microusd,
+        op_key=f"staff:{nonce}",
+        now=now,
+        reason=reason,
+        by=by,
+    )
+    if granted:
+        staff_action_record(
+            by=by,
+            action="grant funds",
+            target=account_target(account),
+            before={"balance_microusd": before},
+            after={"balance_microusd": before + amount_microusd},
+            reason=reason,
+            now=now,
+        )
+    return granted
+
+
+@transaction.atomic
+def account_plan_change(*, account: Account, plan_code: str, reason: str, by: User, now: datetime) -> None:
+    """Raises PlanUnknown."""
+    before = Wallet.objects.select_for_update().get(pk=account.pk).plan_code
+    billing.plan_assign(account_id=account.pk, plan_code=plan_code, now=now)
+    staff_action_record(
+        by=by,
+        action="change plan",
+        target=account_target(account),
+        before={"plan": before},
+        after={"plan": plan_code},
+        reason=reason,
+        now=now,
+    )
+
+
+@transaction.atomic
+def account_limits_set(
+    *, account: Account, limits: Mapping[str, int | None], reason: str, by: User, now: datetime
+) -> None:
+    """This account's own numbers in place of its plan's; None goes back to the plan's. Others stay as they are."""
+    wallet = Wallet.objects.select_for_update().get(pk=account.pk)
+    before = dict(wallet.overrides)
+    wallet.overrides = {name: value for name, value in (before | dict(limits)).items() if value is not None}
+    wallet.save(update_fields=["overrides"])
+    staff_action_record(
+        by=by,
+        action="set limits",
+        target=account_target(account),
+        before=before,
+        after=wallet.overrides,
+        reason=reason,
+        now=now,
+    )
+
+
+@transaction.atomic
+def account_suspend(*, account: Account, reason: str, by: User, now: datetime) -> None:
+    """Its keys are refused from now on; the customer reads the reason with every refusal."""
+    accounts.account_suspend(account=account, reason=reason, now=now)
+    staff_action_record(
+        by=by,
+        action="suspend",
+        target=account_target(account),
+        before={"suspended": account.suspended_at is not None, "reason": account.suspended_reason},
+        after={"suspended": True, "reason": reason},
+        reason=reason,
+        now=now,
+    )
+
+
+@transaction.atomic
+def account_resume(*, account: Account, reason: str, by: User, now: datetime) -> None:
+    accounts.account_resume(account=account)
+    staff_action_record(
+        by=by,
+        action="resume",
+        target=account_target(account),
+        before={"suspended": account.suspended_at is not None, "reason": account.suspended_reason},
+        after={"suspended": False},
+        reason=reason,
+        now=now,
+    )
+
+
+@transaction.atomic
+def account_key_revoke(*, api_key: ApiKey, reason: str, by: User, now: datetime) -> bool:
+    """False when it was revoked before."""
+    revoked = accounts.key_revoke(api_key=api_key, now=now)
+    if revoked:
+        staff_action_record(
+            by=by,
+            action="revoke key",
+            target=account_target(api_key.account),
+            before={"key": api_key.display, "revoked": False},
+            after={"key": api_key.display, "revoked": True},
+            reason=reason,
+            now=now,
+        )
+    return revoked
+
+
+@transaction.atomic
+def account_sign_out(*, account: Account, reason: str, by: User, now: datetime) -> int:
+    """End every session of every member; how many there were."""
+    sessions = list(UserSession.objects.filter(user__memberships__account=account))
+    for session in sessions:
+        session.end()
+    staff_action_record(
+        by=by,
+        action="sign out everywhere",
+        target=account_target(account),
+        before={"sessions": len(sessions)},
+        after={"sessions": 0},
+        reason=reason,
+        now=now,
+    )
+    return len(sessions)
+
+
+@transaction.atomic
+def model_publish(*, model: ImageModel, published: bool, reason: str, by: User, now: datetime) -> None:
+    before = ImageModel.objects.select_for_update().get(pk=model.pk).published
+    # save(), not update(): it notes the time of the change.
+    model.published = published
+    model.save(update_fields=["published", "updated_at"])
+    staff_action_record(
+        by=by,
+        action="publish" if published else "unpublish",
+        target=f"model:{model.model_id}",
+        before={"published": before},
+        after={"published": published},
+        reason=reason,
+        now=now,
+    )
+
+
+@transaction.atomic
+def price_change(
+    *,
+    price_code: str,
+    amount_microusd: int,
+    before_microusd: int | None,
+    effective_from: datetime,
+    reason: str,
+    by: User,
+    now: datetime,
+) -> Price:
+    """A dated version for everyone; what was admitted before keeps its frozen price."""
+    price = billing.price_set(
+        price_code=price_code, amount_microusd=amount_microusd, effective_from=effective_from, by=by, note=reason[:200]
+    )
+    staff_action_record(
+        by=by,
+        action="set price",
+        target=f"price:{price_code}",
+        before={"amount_microusd": before_microusd},
+        after={"amount_microusd": amount_microusd, "effective_from": effective_from.isoformat()},
+        reason=reason,
+        now=now,
+    )
+    return price
+
+
+@transaction.atomic
+def staff_change(*, user: User, roles: frozenset[StaffRole], reason: str, by: User, now: datetime) -> None:
+    """Give somebody exactly these parts. Raises LastOwner instead of leaving the console without one."""
+    before = staff_roles_of(user)
+    if StaffRole.OWNER in before and StaffRole.OWNER not in roles and not _another_owner(user):
+        raise LastOwner
+    staff_roles_set(user=user, roles=roles)
+    staff_action_record(
+        by=by,
+        action="change staff",
+        target=f"user:{user.pk}",
+        before={"roles": sorted(before)},
+        after={"roles": sorted(roles)},
+        reason=reason,
+        now=now,
+    )
+
+
+def _another_owner(user: User) -> bool:
+    others = User.objects.select_for_update().filter(is_staff=True, is_active=True).exclude(pk=user.pk)
+    return any(StaffRole.OWNER in staff_roles_of(other) for other in others)

@@ -1,0 +1,179 @@
+"""Models with their margins, publishing them, and prices as dated versions with what they would have earned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.db import IntegrityError
+from django.db.models import Sum
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from billing.models import Price, Source, UsageBucket
+from billing.pricing import price_in_force
+from gateway.backoffice import actions
+from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.figures import fleet_cost_microusd_per_hour, gpu_cost_microusd
+from gateway.backoffice.forms import PriceForm, ReasonForm
+from gateway.backoffice.navigation import console_render
+from gateway.templatetags.units import price as price_text
+from inference.models import ImageModel
+
+MONTH = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """A model beside what thirty days of it brought and cost. Amounts are micro-dollars."""
+
+    model: ImageModel
+    price_microusd: int | None
+    images: int = 0
+    charged_microusd: int = 0
+    gpu_time_ms: int = 0
+    gpu_microusd: int = 0
+
+    @property
+    def margin_microusd(self) -> int:
+        return self.charged_microusd - self.gpu_microusd
+
+    @property
+    def cost_per_image_microusd(self) -> int | None:
+        return self.gpu_microusd // self.images if self.images else None
+
+
+def margins(now: datetime) -> list[Margin]:
+    per_hour = fleet_cost_microusd_per_hour()
+    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH).values("model_id")
+    used = {
+        row["model_id"]: row
+        for row in rows.annotate(drawn=Sum("images"), charged=Sum("amount_microusd"), gpu=Sum("gpu_time_ms")).order_by()
+    }
+    models = list(ImageModel.objects.order_by("model_id"))
+    prices = {
+        code: price_in_force(price_code=code, account_id=None, now=now) for code in {m.price_code for m in models}
+    }
+    return [_margin(model, prices[model.price_code], used.get(model.model_id), per_hour) for model in models]
+
+
+def _margin(model: ImageModel, price_microusd: int | None, row: dict[str, Any] | None, per_hour: int) -> Margin:
+    if row is None:
+        return Margin(model=model, price_microusd=price_microusd)
+    return Margin(
+        model=model,
+        price_microusd=price_microusd,
+        images=row["drawn"],
+        charged_microusd=row["charged"],
+        gpu_time_ms=row["gpu"],
+        gpu_microusd=gpu_cost_microusd(row["gpu"], per_hour_microusd=per_hour),
+    )
+
+
+@staff_page(section="models", needs=Permission.LOOK)
+@require_safe
+def models(request: StaffRequest) -> HttpResponse:
+    now = timezone.now()
+    versions = Price.objects.filter(account=None).order_by("price_code", "-effective_from").select_related("set_by")
+    context = {
+        "margins": margins(now),
+        "codes": sorted(set(versions.values_list("price_code", flat=True))),
+        "versions": versions,
+        "per_hour": fleet_cost_microusd_per_hour(),
+        "now": now,
+    }
+    return console_render(request, "backoffice/models.html", context)
+
+
+@staff_page(section="models", needs=Permission.CATALOGUE)
+@require_POST
+def model_publish(request: StaffRequest, model_id: str) -> HttpResponse:
+    model = get_object_or_404(ImageModel, model_id=model_id)
+    published, form = request.POST.get("published") == "yes", ReasonForm(request.POST)
+    if form.is_valid():
+        actions.model_publish(
+            model=model,
+            published=published,
+            reason=form.cleaned_data["reason"],
+            by=request.user,
+            now=timezone.now(),
+        )
+        messages.success(request, f"{model.model_id} is {'published' if published else 'no longer published'}.")
+    else:
+        messages.error(request, "Nothing was changed: say why, in three letters or more.")
+    return redirect("backoffice:models")
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The last thirty days under another price: pictures paid from funds by accounts without a price of their own."""
+
+    images: int
+    charged_microusd: int
+    would_microusd: int
+
+    @property
+    def difference_microusd(self) -> int:
+        return self.would_microusd - self.charged_microusd
+
+
+def preview(*, price_code: str, amount_microusd: int, now: datetime) -> Preview:
+    own = Price.objects.filter(price_code=price_code).exclude(account=None).values("account_id")
+    ids = ImageModel.objects.filter(price_code=price_code).values_list("model_id", flat=True)
+    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH, model_id__in=list(ids), source=Source.FUNDS)
+    sums = rows.exclude(account_id__in=own).aggregate(drawn=Sum("images"), charged=Sum("amount_microusd"))
+    images = sums["drawn"] or 0
+    return Preview(images, sums["charged"] or 0, images * amount_microusd)
+
+
+@staff_page(section="models", needs=Permission.PRICES)
+@require_http_methods(["GET", "HEAD", "POST"])
+def price(request: StaffRequest, price_code: str) -> HttpResponse:
+    """First what it would have earned, then, with the button of that page, the new version."""
+    now = timezone.now()
+    versions = Price.objects.filter(price_code=price_code, account=None).order_by("-effective_from")
+    if not versions.exists() and not ImageModel.objects.filter(price_code=price_code).exists():
+        raise Http404
+    form = PriceForm(request.POST or None, now=now)
+    shown = None
+    if request.method == "POST" and form.is_valid():
+        amount_microusd = form.cleaned_data["amount"]
+        if request.POST.get("act") == "set" and _set(request, price_code, form, now):
+            return redirect("backoffice:models")
+        shown = preview(price_code=price_code, amount_microusd=amount_microusd, now=now)
+    context = {
+        "price_code": price_code,
+        "current_microusd": price_in_force(price_code=price_code, account_id=None, now=now),
+        "versions": versions.select_related("set_by"),
+        "form": form,
+        "preview": shown,
+    }
+    return console_render(request, "backoffice/price.html", context)
+
+
+def _set(request: StaffRequest, price_code: str, form: PriceForm, now: datetime) -> bool:
+    """False when this code has a version of that very moment already; the form says so."""
+    data = form.cleaned_data
+    before = price_in_force(price_code=price_code, account_id=None, now=now)
+    if Price.objects.filter(price_code=price_code, account=None, effective_from=data["effective_from"]).exists():
+        form.add_error("effective_from", "There is a version of that moment already.")
+        return False
+    try:
+        actions.price_change(
+            price_code=price_code,
+            amount_microusd=data["amount"],
+            before_microusd=before,
+            effective_from=data["effective_from"],
+            reason=data["reason"],
+            by=request.user,
+            now=now,
+        )
+    except IntegrityError:
+        form.add_error("effective_from", "There is a version of that moment already.")
+        return False
+    messages.success(request, f"{price_code} costs {price_text(data['amount'])} an image from then on.")
+    return True

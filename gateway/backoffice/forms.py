@@ -1,0 +1,107 @@
+"""The forms of the console: text in, typed and checked values out. They write nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from accounts.staff import StaffRole
+from billing.money import usd_parse
+
+GRANT_MAX_MICROUSD = 10_000_000_000
+LIMITS = ("calls_per_minute", "queued_calls", "free_calls_per_day", "weight")
+
+
+def amount_clean(text: str) -> int:
+    """An amount of dollars above zero, as micro-dollars."""
+    try:
+        amount_microusd = usd_parse(text)
+    except ValueError:
+        raise ValidationError("An amount such as 25 or 0.0047.") from None
+    if amount_microusd <= 0:
+        raise ValidationError("More than zero.")
+    return amount_microusd
+
+
+class ReasonForm(forms.Form):
+    """Every action asks why; the record keeps it."""
+
+    reason = forms.CharField(max_length=200, min_length=3, label="Reason")
+
+
+class GrantForm(ReasonForm):
+    amount = forms.CharField(label="Amount in US$", max_length=20)
+    nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
+    field_order = ("amount", "reason")
+
+    def clean_amount(self) -> int:
+        amount_microusd = amount_clean(self.cleaned_data["amount"])
+        if amount_microusd > GRANT_MAX_MICROUSD:
+            raise ValidationError("At most 10,000 at a time.")
+        return amount_microusd
+
+
+class PlanForm(ReasonForm):
+    plan_code = forms.ChoiceField(label="Plan")
+    field_order = ("plan_code", "reason")
+
+    def __init__(self, *args: object, plans: list[tuple[str, str]], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["plan_code"].choices = plans  # type: ignore[attr-defined]
+
+
+class LimitsForm(ReasonForm):
+    """Empty goes back to the plan's number."""
+
+    calls_per_minute = forms.IntegerField(min_value=1, max_value=100_000, required=False)
+    queued_calls = forms.IntegerField(label="Queued calls", min_value=1, max_value=10_000, required=False)
+    free_calls_per_day = forms.IntegerField(min_value=0, max_value=1_000_000, required=False)
+    weight = forms.IntegerField(label="Weight in the queue", min_value=1, max_value=100, required=False)
+    field_order = (*LIMITS, "reason")
+
+    def limits(self) -> dict[str, int | None]:
+        return {name: self.cleaned_data[name] for name in LIMITS}
+
+
+class PriceForm(ReasonForm):
+    """A new version of a price. Without a moment it holds at once."""
+
+    amount = forms.CharField(label="Price of one image in US$", max_length=20)
+    effective_from = forms.DateTimeField(
+        label="From (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="Empty: at once.",
+    )
+    field_order = ("amount", "effective_from", "reason")
+
+    def __init__(self, *args: object, now: datetime, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.now = now
+
+    def clean_amount(self) -> int:
+        return amount_clean(self.cleaned_data["amount"])
+
+    def clean_effective_from(self) -> datetime:
+        asked: datetime | None = self.cleaned_data["effective_from"]
+        if asked is None:
+            return self.now
+        if asked.astimezone(UTC) < self.now:
+            raise ValidationError("A price begins now or later: what was charged stays.")
+        return asked
+
+
+class StaffForm(ReasonForm):
+    email = forms.EmailField(label="E-mail of somebody with a log-in")
+    roles = forms.MultipleChoiceField(
+        choices=StaffRole.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None: no staff any more.",
+    )
+    field_order = ("email", "roles", "reason")
+
+    def parts(self) -> frozenset[StaffRole]:
+        return frozenset(StaffRole(value) for value in self.cleaned_data["roles"])

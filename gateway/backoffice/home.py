@@ -1,0 +1,228 @@
+"""The console's first screen: money, calls, machines and what needs somebody, each leading to its list."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Min, Q, Sum
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.models import Account
+from billing.models import Dispute, EventState, StripeEvent, UsageBucket
+from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.figures import Sums, change, compared, fleet_cost_microusd_per_hour, funnel, spans, top
+from gateway.backoffice.navigation import console_render
+from gateway.models import AuditRun, WebhookReceiver
+from gateway.templatetags.units import ms, number, percent, spent
+from inference.models import Generation, GenerationState, RenderWorker
+
+RATE_OVER = timedelta(minutes=30)
+SAMPLE = 1000
+SAMPLE_OF = timedelta(hours=24)
+TOP = 5
+AUDIT_STALE = timedelta(days=2)
+# (attribute of Sums, what it is called, whether more is better: True, worse: False, neither: None)
+MONEY_ROWS = (
+    ("added_microusd", "Funds added", True),
+    ("charged_microusd", "Charged", True),
+    ("returned_microusd", "Refunds and disputes", None),
+    ("granted_microusd", "Granted", None),
+    ("free_microusd", "Free calls, at list price", None),
+    ("gpu_microusd", "GPU cost, estimated", False),
+    ("margin_microusd", "Margin on charges", True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that needs somebody."""
+
+    tone: str
+    text: str
+    url: str
+
+
+@staff_page(section="console", needs=Permission.LOOK)
+@require_safe
+def home(request: StaffRequest) -> HttpResponse:
+    now = timezone.now()
+    per_hour = fleet_cost_microusd_per_hour()
+    periods = spans(now)
+    sums = [compared(span, per_hour_microusd=per_hour) for span in periods]
+    waiting, workers = queues(now), fleet()
+    context = {
+        "now": now,
+        "metrics": metrics(sums[0][0], waiting, workers, now),
+        "periods": [span.label for span in periods],
+        "money": money_rows(sums),
+        "calls": call_rows(sums),
+        "waiting": waiting,
+        "workers": workers,
+        "customers": named(top("account_id", since=now - timedelta(days=7), limit=TOP)),
+        "models": top("model_id", since=now - timedelta(days=7), limit=TOP),
+        "funnel": funnel(since=now - timedelta(days=30)),
+        "alerts": alerts(waiting, workers, now),
+        "audit": AuditRun.objects.order_by("-id").first(),
+        "per_hour": per_hour,
+    }
+    return console_render(request, "backoffice/home.html", context)
+
+
+def money_rows(sums: list[tuple[Sums, Sums]]) -> list[tuple[str, list[Cell]]]:
+    return [
+        (label, [_cell(getattr(now, name), getattr(before, name), spent) for now, before in sums])
+        for name, label, _ in MONEY_ROWS
+    ]
+
+
+def call_rows(sums: list[tuple[Sums, Sums]]) -> list[tuple[str, list[Cell]]]:
+    counted = [("Calls", "calls"), ("Images", "images"), ("Failed calls", "failed")]
+    return [
+        (label, [_cell(getattr(now, name), getattr(before, name), number) for now, before in sums])
+        for label, name in counted
+    ]
+
+
+def _cell(now: int, before: int, text: Any) -> Cell:
+    return Cell(text(now), change_text(now, before))
+
+
+def change_text(now: int, before: int) -> str:
+    """+12 % or −3 %; "new" where there was nothing before, and nothing where both are nothing."""
+    share = change(now, before)
+    if share is None:
+        return "new" if now else ""
+    sign = "+" if share > 0 else "\N{MINUS SIGN}" if share < 0 else "±"
+    return f"{sign}{min(abs(share) * 100, 999):.0f}\N{NO-BREAK SPACE}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one model."""
+
+    model_id: str
+    count: int
+    oldest_s: float
+
+
+def queues(now: datetime) -> list[Waiting]:
+    rows = Generation.objects.filter(state=GenerationState.WAITING).values("model_id")
+    found = rows.annotate(depth=Count("pk"), oldest=Min("created_at")).order_by("oldest")
+    return [Waiting(row["model_id"], row["depth"], (now - row["oldest"]).total_seconds()) for row in found]
+
+
+def fleet() -> dict[str, int]:
+    """How many workers are in each state; a worker that takes no more work counts as draining."""
+    counted: dict[str, int] = {}
+    for state, draining in RenderWorker.objects.values_list("state", "draining"):
+        state = "draining" if draining and state != "lost" else state
+        counted[state] = counted.get(state, 0) + 1
+    return counted
+
+
+def metrics(today: Sums, waiting: list[Waiting], workers: dict[str, int], now: datetime) -> list[dict[str, Any]]:
+    rate = UsageBucket.objects.filter(bucket__gt=now - RATE_OVER).aggregate(c=Sum("calls"), i=Sum("images"))
+    # The bucket of now is part of the sum: from its start to now is what the rate is over.
+    first = now - RATE_OVER
+    minutes = max((now - _bucket_after(first)).total_seconds() / 60, 1.0)
+    middle, most, worst = times(now)
+    depth, oldest = sum(one.count for one in waiting), max((one.oldest_s for one in waiting), default=0.0)
+    alive = sum(count for state, count in workers.items() if state != "lost")
+    busy = workers.get("busy", 0)
+    requests_url, usage_url = reverse("backoffice:requests"), reverse("backoffice:usage")
+    return [
+        {"label": "Calls a minute", "value": number((rate["c"] or 0) / minutes), "url": usage_url + "?range=24h"},
+        {"label": "Images a minute", "value": number((rate["i"] or 0) / minutes), "url": usage_url + "?range=24h"},
+        {
+            "label": "Errors today",
+            "value": percent(today.error_share),
+            "note": f"{number(today.failed)} failed",
+            "url": requests_url + "?state=failed",
+        },
+        {
+            "label": "Time to picture, p50",
+            "value": ms(middle),
+            "note": f"p95 {ms(most)}, p99 {ms(worst)}",
+            "url": requests_url,
+        },
+        {
+            "label": "Waiting",
+            "value": number(depth),
+            "note": f"oldest {ms(oldest * 1000)}" if depth else "nothing waits",
+            "url": reverse("backoffice:queue"),
+        },
+        {
+            "label": "Workers alive",
+            "value": number(alive),
+            "note": f"{number(busy)} busy",
+            "url": reverse("backoffice:workers"),
+        },
+    ]
+
+
+def _bucket_after(moment: datetime) -> datetime:
+    """The start of the first quarter of an hour after `moment`: the first that `bucket__gt` lets in."""
+    return moment + timedelta(minutes=15 - moment.minute % 15, seconds=-moment.second, microseconds=-moment.microsecond)
+
+
+def times(now: datetime) -> tuple[float | None, float | None, float | None]:
+    """p50, p95 and p99 from received to delivered, in ms, of the newest calls of a day: by the primary key alone."""
+    newest = Generation.objects.order_by("-id").values_list("state", "created_at", "finished_at")[:SAMPLE]
+    taken = sorted(
+        (end - start).total_seconds() * 1000
+        for state, start, end in newest
+        if state == GenerationState.SUCCEEDED and end and start >= now - SAMPLE_OF
+    )
+    if len(taken) < 2:
+        return (taken[0],) * 3 if taken else (None, None, None)
+    cuts = statistics.quantiles(taken, n=100, method="inclusive")
+    return cuts[49], cuts[94], cuts[98]
+
+
+def named(rows: list[Any]) -> list[tuple[str, Any]]:
+    """Rows keyed by account beside the account's name: one query for all."""
+    names = dict(Account.objects.filter(pk__in=[row.key for row in rows]).values_list("pk", "name"))
+    return [(names.get(row.key, f"account {row.key}"), row) for row in rows]
+
+
+def alerts(waiting: list[Waiting], workers: dict[str, int], now: datetime) -> list[Alert]:
+    """Worst first."""
+    workers_url, queue_url, money_url = (reverse(f"backoffice:{name}") for name in ("workers", "queue", "money"))
+    found: list[Alert] = []
+    if not sum(count for state, count in workers.items() if state != "lost"):
+        found.append(Alert("bad", "No render worker is alive", workers_url))
+    if waiting and max(one.oldest_s for one in waiting) > 60:
+        found.append(Alert("warn", "A call has been waiting for over a minute", queue_url))
+    found += _audit_alert(money_url, now)
+    failing = WebhookReceiver.objects.aggregate(
+        failing=Count("pk", filter=Q(failures_in_row__gt=0)), paused=Count("pk", filter=Q(paused_at__isnull=False))
+    )
+    if failing["failing"]:
+        text = f"{failing['failing']} webhook receivers fail, {failing['paused']} paused"
+        found.append(Alert("warn", text, reverse("backoffice:webhooks")))
+    open_disputes = Dispute.objects.exclude(status__in=("won", "lost", "warning_closed")).count()
+    if open_disputes:
+        found.append(Alert("bad", f"{open_disputes} open disputes", money_url + "?kind=dispute"))
+    parked = StripeEvent.objects.filter(state=EventState.PARKED).count()
+    if parked:
+        found.append(Alert("bad", f"{parked} parked events of Stripe", money_url))
+    return found
+
+
+def _audit_alert(url: str, now: datetime) -> list[Alert]:
+    run = AuditRun.objects.order_by("-id").only("ran_at", "differences").first()
+    if run is None or run.ran_at < now - AUDIT_STALE:
+        return [Alert("warn", "The books have not been proved for two days", url)]
+    return [Alert("bad", f"The books have {run.differences} differences", url)] if run.differences else []

@@ -1,0 +1,138 @@
+"""The request log over all accounts, in keyset pages, and one call's story. It shows no body that is not kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_safe
+
+from accounts.models import Account, ApiKey
+from billing.models import Hold, LedgerEntry
+from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.navigation import console_render
+from gateway.dashboard.pictures import Shown
+from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
+from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
+from inference.models import Generation, GenerationState
+
+PER_PAGE = 50
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What of the log is shown, from the address."""
+
+    state: str
+    model_id: str
+    account_id: int | None
+    key_id: int | None
+    endpoint: str
+    worker: str
+    error_code: str
+    generation_id: int | None
+
+    @classmethod
+    def parse(cls, request: StaffRequest) -> Filters:
+        def text(name: str) -> str:
+            return request.GET.get(name, "").strip()[:120]
+
+        return cls(
+            state=text("state") if text("state") in GenerationState.values else "",
+            model_id=text("model"),
+            account_id=_whole(text("account")),
+            key_id=_whole(text("key")),
+            endpoint=text("endpoint"),
+            worker=text("worker"),
+            error_code=text("error"),
+            generation_id=_whole(text("q")),
+        )
+
+    @property
+    def chosen(self) -> dict[str, str | int]:
+        """The conditions, by column."""
+        asked: dict[str, str | int | None] = {
+            "pk": self.generation_id,
+            "state": self.state,
+            "model_id": self.model_id,
+            "account_id": self.account_id,
+            "key_id": self.key_id,
+            "endpoint": self.endpoint,
+            "worker": self.worker,
+            "error_code": self.error_code,
+        }
+        return {name: value for name, value in asked.items() if value not in (None, "")}  # type: ignore[misc]
+
+    def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
+        return rows.filter(**self.chosen)
+
+
+@staff_page(section="requests", needs=Permission.LOOK)
+@require_safe
+def request_log(request: StaffRequest) -> HttpResponse:
+    """Keyset pages by id, which grows with time: `before` is the last id seen. No bodies are read."""
+    filters = Filters.parse(request)
+    rows = filters.apply(Generation.objects.order_by("-id")).defer("spec", "asked", "result", "reply")
+    before = _whole(request.GET.get("before", ""))
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    found = list(rows[: PER_PAGE + 1])
+    shown = [Shown(row) for row in found[:PER_PAGE]]
+    accounts = {row.account_id for row in found}
+    context = {
+        "filters": filters,
+        "is_filtered": bool(filters.chosen),
+        "states": STATES,
+        "rows": shown,
+        "names": dict(Account.objects.filter(pk__in=accounts).values_list("pk", "name")),
+        "next_before": shown[-1].id if len(found) > PER_PAGE else None,
+    }
+    return console_render(request, "backoffice/requests.html", context)
+
+
+@staff_page(section="requests", needs=Permission.LOOK)
+@require_safe
+def request_detail(request: StaffRequest, generation_id: int) -> HttpResponse:
+    if generation_id >= 2**63:
+        raise Http404
+    generation = get_object_or_404(Generation, pk=generation_id)
+    account = get_object_or_404(Account, pk=generation.account_id)
+    kept = retention_days(account) > 0
+    context = {
+        "shown": Shown(generation),
+        "generation": generation,
+        "owner": account,
+        "key": ApiKey.objects.filter(pk=generation.key_id).first(),
+        "path": path_of(generation),
+        "timeline": timeline(generation),
+        "hold": Hold.objects.filter(pk=generation.pk).first(),
+        "entries": LedgerEntry.objects.filter(op_key=f"capture:{generation.pk}"),
+        "asked": json.dumps(generation.asked, ensure_ascii=False, indent=2) if kept else "",
+        "done": StaffAction.objects.filter(target=f"generation:{generation.pk}")
+        .select_related("actor")
+        .order_by("-id"),
+    }
+    return console_render(request, "backoffice/request.html", context)
+
+
+@staff_page(section="requests", needs=Permission.LOOK)
+@require_safe
+def webhooks(request: StaffRequest) -> HttpResponse:
+    """Receivers that fail, and the newest deliveries that did not get through."""
+    failing = list(WebhookReceiver.objects.filter(failures_in_row__gt=0).order_by("failing_since")[:100])
+    recent = WebhookDelivery.objects.order_by("-id").values_list("pk", flat=True)[:1000]
+    undelivered = WebhookDelivery.objects.filter(pk__in=list(recent)).exclude(state="delivered").order_by("-id")[:50]
+    accounts = {row.account_id for row in failing} | {row.account_id for row in undelivered}
+    context = {
+        "failing": failing,
+        "undelivered": undelivered,
+        "names": dict(Account.objects.filter(pk__in=accounts).values_list("pk", "name")),
+    }
+    return console_render(request, "backoffice/webhooks.html", context)

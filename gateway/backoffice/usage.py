@@ -1,0 +1,253 @@
+"""Usage of all accounts by hour or day and any of seven dimensions, beside the span before it; the same rows as CSV.
+
+It reads the roll-ups alone. They are written with the ledger's captures, so that sums over whole quarters are equal.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet, Sum
+from django.http import HttpResponse, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.models import Account, ApiKey
+from billing.models import EntryKind, LedgerEntry, UsageBucket
+from billing.money import usd_text
+from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.home import change_text
+from gateway.backoffice.navigation import console_render
+from gateway.dashboard.ranges import NAMES, Range, step_next
+from gateway.dashboard.usage import METRICS, neutral
+from gateway.templatetags.units import ms, number, spent
+
+# The name in the address, the column, the words.
+DIMENSIONS = {
+    "model": ("model_id", "Model"),
+    "plan": ("plan_code", "Plan"),
+    "account": ("account_id", "Account"),
+    "key": ("key_id", "Key"),
+    "endpoint": ("endpoint", "Endpoint"),
+    "status": ("status", "Status"),
+    "source": ("source", "Paid by"),
+}
+NUMBERED = frozenset({"account", "key"})
+STEPS = {"hour": "Hour", "day": "Day"}
+ROWS_MAX = 200
+# More points than this say nothing on a screen: longer spans go by the day.
+HOURS_MAX = 24 * 31
+SUMS = ("calls", "images", "amount_microusd", "list_price_microusd", "run_ms", "gpu_time_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the reader asks for, all of it in the address."""
+
+    span: Range
+    metric: str
+    group: str
+    filters: dict[str, str]
+
+    @classmethod
+    def parse(cls, request: StaffRequest, now: datetime) -> Selection:
+        span = Range.parse(request.GET.get("range", ""), now=now, zone=UTC)
+        step = request.GET.get("step", "")
+        if step == "hour" and (now - span.start).total_seconds() / 3600 <= HOURS_MAX:
+            span = Range(key=span.key, start=span.start, end=span.end, hourly=True, zone=UTC)
+        asked = {name: request.GET.get(name, "").strip()[:120] for name in DIMENSIONS}
+        metric, group = request.GET.get("metric", ""), request.GET.get("group", "")
+        return cls(
+            span=span,
+            metric=metric if metric in METRICS else "calls",
+            group=group if group in DIMENSIONS else "model",
+            filters={name: value for name, value in asked.items() if value},
+        )
+
+    @property
+    def before(self) -> tuple[datetime, datetime]:
+        """As long a span, just before this one."""
+        return self.span.start - (self.span.end - self.span.start), self.span.start
+
+    def rows(self, start: datetime, end: datetime) -> QuerySet[UsageBucket]:
+        found = UsageBucket.objects.filter(bucket__gte=start, bucket__lt=end)
+        for name, value in self.filters.items():
+            if name in NUMBERED and not (value.isdecimal() and len(value) < 19):
+                return found.none()
+            found = found.filter(**{DIMENSIONS[name][0]: value})
+        return found
+
+
+@staff_page(section="usage", needs=Permission.LOOK)
+@require_safe
+def usage(request: StaffRequest) -> HttpResponse:
+    now = timezone.now()
+    chosen = Selection.parse(request, now)
+    current, earlier = chosen.rows(chosen.span.start, now), chosen.rows(*chosen.before)
+    total, before = totals(current), totals(earlier)
+    context = {
+        "chosen": chosen,
+        "now": now,
+        "step": "hour" if chosen.span.hourly else "day",
+        "steps": list(STEPS.items()),
+        "ranges": list(NAMES.items()),
+        "metrics": [(key, name) for key, (name, _) in METRICS.items()],
+        "dimensions": [(key, words, chosen.filters.get(key, "")) for key, (_, words) in DIMENSIONS.items()],
+        "cards": cards(total, before),
+        "chart": chart(current, earlier, chosen),
+        "table": breakdown(current, earlier, chosen),
+        "group_name": DIMENSIONS[chosen.group][1],
+        "ledger": ledger_of(chosen, total, now),
+    }
+    return console_render(request, "backoffice/usage.html", context)
+
+
+def totals(rows: QuerySet[UsageBucket]) -> dict[str, int]:
+    found = rows.aggregate(**{name: Sum(name) for name in SUMS})
+    return {name: value or 0 for name, value in found.items()}
+
+
+def cards(total: dict[str, int], before: dict[str, int]) -> list[dict[str, str]]:
+    shown = (
+        ("Calls", "calls", number),
+        ("Images", "images", number),
+        ("Charged", "amount_microusd", spent),
+        ("At list price", "list_price_microusd", spent),
+        ("Render time", "gpu_time_ms", ms),
+    )
+    cells = []
+    for label, name, text in shown:
+        change = change_text(total[name], before[name])
+        note = f"{change} against {text(before[name])} before" if change not in ("", "new") else "nothing before"
+        cells.append({"label": label, "value": text(total[name]), "note": note})
+    return cells
+
+
+def ledger_of(chosen: Selection, total: dict[str, int], now: datetime) -> dict[str, Any] | None:
+    """The captures of the same span, where the filters are such that the ledger knows them: none, or one account."""
+    if set(chosen.filters) - {"account"}:
+        return None
+    entries = LedgerEntry.objects.filter(kind=EntryKind.CAPTURE, created_at__gte=chosen.span.start, created_at__lt=now)
+    if "account" in chosen.filters and chosen.filters["account"].isdecimal():
+        entries = entries.filter(wallet_id=int(chosen.filters["account"]))
+    taken = -(entries.aggregate(total=Sum("amount_microusd"))["total"] or 0)
+    return {"amount_microusd": taken, "equal": taken == total["amount_microusd"]}
+
+
+def _measure(rows: QuerySet[UsageBucket], metric: str) -> tuple[QuerySet[UsageBucket], str]:
+    if metric == "errors":
+        return rows.filter(status="failed"), "calls"
+    return rows, {"money": "amount_microusd", "images": "images", "run": "run_ms"}.get(metric, "calls")
+
+
+def chart(current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen: Selection) -> dict[str, Any]:
+    """Two series: this span, and the one before it laid over it step by step."""
+    title, unit = METRICS[chosen.metric]
+    steps = chosen.span.steps()
+    series = [
+        _series(current, chosen, chosen.span.start, len(steps)),
+        _series(earlier, chosen, chosen.before[0], len(steps)),
+    ]
+    drawn = [[_plain(chosen.metric, cell) for cell in cells] for cells in series]
+    return {
+        "id": "usage",
+        "title": f"{title}, last {NAMES[chosen.span.key]} and the same span before",
+        "unit": unit,
+        "zone": "UTC",
+        "series": [{"label": "This span", "number": 1}, {"label": "The span before", "number": 2}],
+        "data": [[int(step.timestamp()) for step in steps], *drawn],
+        "rows": [
+            {"time": step, "texts": [_text(chosen.metric, cells[i]) for cells in series]}
+            for i, step in reversed(list(enumerate(steps)))
+        ],
+    }
+
+
+def _series(rows: QuerySet[UsageBucket], chosen: Selection, start: datetime, length: int) -> list[tuple[int, int]]:
+    """Per step from `start`: the metric's sum, and the calls behind it."""
+    measured, column = _measure(rows, chosen.metric)
+    step_s = (step_next(chosen.span.start, hourly=chosen.span.hourly, zone=UTC) - chosen.span.start).total_seconds()
+    cells = [(0, 0)] * length
+    sums = measured.values_list("bucket").annotate(total=Sum(column), made=Sum("calls")).order_by()
+    for bucket, total, made in sums:
+        at = int((bucket - start).total_seconds() // step_s)
+        if 0 <= at < length:
+            cells[at] = (cells[at][0] + total, cells[at][1] + made)
+    return cells
+
+
+def _plain(metric: str, cell: tuple[int, int]) -> float | int | None:
+    """The number that the chart draws: dollars and milliseconds as numbers for drawing alone."""
+    total, calls = cell
+    if metric == "money":
+        return total / 1_000_000
+    return (round(total / calls) if calls else None) if metric == "run" else total
+
+
+def _text(metric: str, cell: tuple[int, int]) -> str:
+    total, calls = cell
+    if metric == "money":
+        return spent(total)
+    return ms(total / calls if calls else None) if metric == "run" else number(total)
+
+
+def breakdown(
+    current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen: Selection
+) -> list[dict[str, Any]]:
+    """One row per value of the chosen dimension, the largest charges first, each with its change."""
+    column = DIMENSIONS[chosen.group][0]
+    sums = {name: Sum(name) for name in SUMS}
+    rows = list(current.values(column).annotate(**sums).order_by("-amount_microusd", "-calls", column)[:ROWS_MAX])
+    values = [row[column] for row in rows]
+    was = earlier.filter(**{f"{column}__in": values}).values_list(column).annotate(Sum("calls"), Sum("amount_microusd"))
+    before = {value: (calls, amount) for value, calls, amount in was.order_by()}
+    names = names_of(chosen.group, values)
+    return [
+        {
+            "value": row[column],
+            "name": names.get(row[column], str(row[column])),
+            "calls_change": change_text(row["calls"], before.get(row[column], (0, 0))[0]),
+            "amount_change": change_text(row["amount_microusd"], before.get(row[column], (0, 0))[1]),
+            **row,
+        }
+        for row in rows
+    ]
+
+
+def names_of(group: str, values: list[Any]) -> dict[Any, str]:
+    """Accounts and keys by their names: one query."""
+    if group == "account":
+        return dict(Account.objects.filter(pk__in=values).values_list("pk", "name"))
+    if group == "key":
+        keys = ApiKey.objects.filter(pk__in=values).select_related("account")
+        return {key.pk: f"{key.account.name}: {key.name}" for key in keys}
+    return {}
+
+
+@staff_page(section="usage", needs=Permission.LOOK)
+@require_safe
+def usage_csv(request: StaffRequest) -> StreamingHttpResponse:
+    """The roll-up rows behind the page, streamed, with its filters. Formula-like texts are neutralised."""
+    now = timezone.now()
+    chosen = Selection.parse(request, now)
+    rows = chosen.rows(chosen.span.start, now).order_by("bucket", "pk")
+    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="usage-{chosen.span.key}.csv"'
+    return response
+
+
+def _csv_lines(rows: QuerySet[UsageBucket]) -> Iterator[str]:
+    texts = ("account_id", "key_id", "model_id", "endpoint", "plan_code", "source", "status", "size", "calls", "images")
+    yield ",".join(["bucket_utc", *texts, "amount_usd", "list_price_usd", "wait_ms", "run_ms", "gpu_time_ms"]) + "\r\n"
+    fields = ("bucket", *texts, "amount_microusd", "list_price_microusd", "wait_ms", "run_ms", "gpu_time_ms")
+    for bucket, *cells in rows.values_list(*fields).iterator(chunk_size=2000):
+        shown, (amount, listed, *times) = cells[: len(texts)], cells[len(texts) :]
+        line = io.StringIO()
+        row = [bucket.isoformat(), *(neutral(cell) for cell in shown), usd_text(amount), usd_text(listed), *times]
+        csv.writer(line).writerow(row)
+        yield line.getvalue()
