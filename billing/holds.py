@@ -78,6 +78,8 @@ def hold_place(
                 "images_captured": 0,
                 "day": connection.ops.adapt_datefield_value(reservation.day),
                 "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
+                "key_id": None,
+                "spend_scopes": 0,
                 "created_at": moment,
             },
         )
