@@ -1,0 +1,134 @@
+"""The request log, one request's story and the gallery, over generations that the real services made and settled."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from PIL import Image
+
+from gateway.services import generation_settle
+from inference.engine.spec import RenderedImage, RenderResult
+from inference.models import Generation
+from inference.storage import get_storage
+from tests.conftest import Member
+
+RUN = "/playground/run/local/demo"
+FIELDS = {"prompt": "a red circle <b>", "width": "256", "height": "256", "samples": "1", "track_id": "order-1"}
+
+
+@pytest.fixture
+def as_alice(client: Client, alice: Member) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.fixture
+def delivered(as_alice: Client) -> Generation:
+    """A call of alice's with its picture."""
+    return deliver(as_alice)
+
+
+def deliver(client: Client) -> Generation:
+    job = client.post(RUN, FIELDS, headers={"accept": "application/json"}).json()
+    generation = Generation.objects.get(pk=int(job["id"]))
+    key = generation.spec["output_keys"][0]
+    picture = io.BytesIO()
+    Image.new("RGB", (256, 256), "red").save(picture, "PNG")
+    get_storage().write(key, picture.getvalue(), "image/png")
+    image = RenderedImage(index=0, key=key, seed=7, width_px=256, height_px=256, bytes=800, sha256="0" * 64)
+    result = RenderResult(token=generation.token, attempt=1, images=(image,), run_ms=900, notes=("No effect: tomesd.",))
+    assert generation_settle(generation_id=generation.pk, result=result, now=timezone.now() + timedelta(seconds=1))
+    generation.refresh_from_db()
+    return generation
+
+
+class TestTheLog:
+    def test_a_call_is_found_by_its_id_its_track_id_and_its_state(
+        self, as_alice: Client, delivered: Generation
+    ) -> None:
+        for query in (f"q={delivered.pk}", "q=order-1", "state=succeeded", "model=demo"):
+            assert str(delivered.pk) in as_alice.get(f"/dashboard/requests?{query}").content.decode(), query
+        for query in ("q=1", "q=order-2", "state=failed", "model=other"):
+            assert str(delivered.pk) not in as_alice.get(f"/dashboard/requests?{query}").content.decode(), query
+
+    def test_older_calls_follow_by_the_last_id_seen(self, as_alice: Client, delivered: Generation) -> None:
+        link = f'href="/dashboard/requests/{delivered.pk}"'
+        assert link not in as_alice.get(f"/dashboard/requests?before={delivered.pk}").content.decode()
+        assert link in as_alice.get(f"/dashboard/requests?before={delivered.pk + 1}").content.decode()
+
+    def test_a_renewal_by_htmx_is_the_rows_alone(self, as_alice: Client, delivered: Generation) -> None:
+        answer = as_alice.get("/dashboard/requests", headers={"hx-request": "true"})
+        assert b"<html" not in answer.content
+        assert str(delivered.pk).encode() in answer.content
+
+    def test_a_stranger_s_log_is_empty(self, client: Client, delivered: Generation, charlie: Member) -> None:
+        client.force_login(charlie.user)
+        assert "No calls yet" in client.get("/dashboard/requests").content.decode()
+
+
+class TestOneRequest:
+    def test_it_tells_what_was_asked_what_it_cost_and_how_it_went(
+        self, as_alice: Client, delivered: Generation
+    ) -> None:
+        page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
+        for words in (
+            "a red circle &lt;b&gt;",
+            "1 of 1 delivered",
+            "Free call",
+            "No effect: tomesd.",
+            "order-1",
+            "$0.00",
+        ):
+            assert words in page, words
+        assert "curl http://testserver/api/v7/images/text-to-image" in page
+
+    def test_the_replay_carries_no_key(self, as_alice: Client, alice: Member, delivered: Generation) -> None:
+        page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
+        assert alice.key not in page
+        assert "$API_KEY" in page
+
+    def test_an_id_beyond_all_numbers_is_404(self, as_alice: Client) -> None:
+        assert as_alice.get(f"/dashboard/requests/{2**70}").status_code == 404
+
+
+class TestTheGallery:
+    def test_pictures_show_with_prompt_and_seed(self, as_alice: Client, delivered: Generation) -> None:
+        page = as_alice.get("/dashboard/gallery").content.decode()
+        assert delivered.images[0]["key"] in page
+        assert "seed 7" in page
+
+    def test_the_chosen_come_as_a_zip(self, as_alice: Client, delivered: Generation) -> None:
+        answer = as_alice.get(f"/dashboard/gallery.zip?id={delivered.pk}")
+        archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))  # type: ignore[arg-type]
+        assert archive.testzip() is None
+        assert [name.endswith("-0.png") for name in archive.namelist()] == [True]
+
+    def test_nobody_zips_a_stranger_s_pictures(self, client: Client, delivered: Generation, charlie: Member) -> None:
+        client.force_login(charlie.user)
+        assert client.get(f"/dashboard/gallery.zip?id={delivered.pk}").status_code == 404
+
+
+def test_the_overview_shows_the_picture_and_what_is_left(as_alice: Client, delivered: Generation) -> None:
+    page = as_alice.get("/dashboard").content.decode()
+    assert delivered.images[0]["key"] in page
+    assert ">99<" in page.replace("\n", "")
+
+
+def test_the_page_that_waits_is_told_to_stop_when_the_picture_is_there(as_alice: Client, alice: Member) -> None:
+    assert as_alice.get("/dashboard/get-started/first-picture").status_code == 200
+    delivered = deliver(as_alice)
+    answer = as_alice.get("/dashboard/get-started/first-picture")
+    assert answer.status_code == 286
+    assert delivered.images[0]["key"] in answer.content.decode()
+
+
+def test_the_framed_page_may_be_framed_by_us_alone(as_alice: Client) -> None:
+    answer = as_alice.get("/dashboard/get-started/first-picture-page")
+    assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert as_alice.get("/dashboard").headers["X-Frame-Options"] == "DENY"
