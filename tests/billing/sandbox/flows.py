@@ -92,3 +92,8 @@ class Shop:
 
     def subscription(self, subscription: str) -> dict[str, Any]:
         return self.v1.subscriptions.retrieve(subscription).to_dict()
+
+
+def invoices(shop: Shop, subscription: str) -> list[tuple[str, str, int]]:
+    found = shop.v1.invoices.list({"subscription": subscription}).data
+    return [(invoice.billing_reason, invoice.status, invoice.total) for invoice in reversed(found)]
