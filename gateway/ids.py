@@ -17,6 +17,11 @@ _calls = itertools.count(secrets.randbelow(1 << CALL_BITS))
 _salt = secrets.randbits(PROCESS_BITS)
 
 
+def generation_made_at(generation_id: int) -> datetime:
+    """When the call was made whose id this is, to the millisecond."""
+    return datetime.fromtimestamp(((generation_id >> (PROCESS_BITS + CALL_BITS)) + EPOCH_MS) / 1000, UTC)
+
+
 def generation_id_new(now: datetime) -> int:
     milliseconds = int(now.timestamp() * 1000) - EPOCH_MS
     process = (os.getpid() + _salt) & ((1 << PROCESS_BITS) - 1)

@@ -10,6 +10,7 @@ from billing.models import AutoRecharge
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_waiting
 from gateway import tasks, webhooks_out
+from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
 from gateway.services.leases import leases_sweep, waiting_sweep
 from gateway.services.place import IDEMPOTENCY_TTL
@@ -35,6 +36,10 @@ def workers(now: datetime) -> None:
 def webhooks(now: datetime) -> None:
     if webhooks_out.webhooks_due(now):
         tasks.webhooks_send.delay()
+
+
+def places(now: datetime) -> None:
+    places_reconcile(now=now)
 
 
 def idempotency(now: datetime) -> None:
@@ -74,6 +79,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("webhooks", 1.0, webhooks),
     ("workers", 5.0, workers),
     ("waiting", 10.0, waiting),
+    ("places", 10.0, places),
     ("payment events", 1.0, payment_events),
     ("auto-recharge", 15.0, auto_recharge),
     ("money notices", 60.0, money_notices),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,6 +73,11 @@ def generation_of(*, account_id: int, generation_id: int) -> Generation:
 def generations_settled(ids: list[int]) -> list[int]:
     """Which of these are settled: what waiting requests ask, many at once."""
     return list(Generation.objects.filter(pk__in=ids).exclude(state__in=UNSETTLED).values_list("pk", flat=True))
+
+
+def generations_unsettled(ids: Iterable[int]) -> set[int]:
+    """Which of these wait or run."""
+    return set(Generation.objects.filter(pk__in=ids, state__in=UNSETTLED).values_list("pk", flat=True))
 
 
 def queue_position(generation: Generation) -> int:

@@ -159,6 +159,23 @@ class SharedLimiter:
         used, waiting, wait_ms = answer
         return Usage(scope, per_minute, used, queued, waiting, -(-(now_ms + wait_ms) // 1000))
 
+    def queued(self, *, limit: int) -> list[tuple[str, str]]:
+        """Scope and token of the queued calls that Redis counts, as many as `limit`; none while it is away.
+
+        It walks through all keys: for sweeps, never for a call.
+        """
+        places: list[tuple[str, str]] = []
+        try:
+            for key in self._client.scan_iter(_queue("*"), count=1000):
+                scope = key.decode().removeprefix("limit:").removesuffix(":queued")
+                places += [(scope, token.decode()) for token in self._client.zrange(key, 0, limit - len(places))]
+                if len(places) >= limit:
+                    break
+        except (RedisError, OSError) as problem:
+            log.warning("Places in queues could not be looked at: %s", type(problem).__name__)
+            return []
+        return places
+
     # --- who decides -------------------------------------------------------------------------------------------
 
     def _decide(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
