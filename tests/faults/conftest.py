@@ -1,150 +1,117 @@
-"""A whole service on a PostgreSQL and a Redis of its own that survive kills, and the judgement after each round."""
+"""The servers and the service of the fault tests, and the table of proofs at the end of a run."""
 
 from __future__ import annotations
 
-import contextlib
-import json
+import importlib.metadata
 import os
-import random
-import threading
-import time
+import platform
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import psycopg
 import pytest
-import redis
 
-from tests.support.clients import Crowd
+from tests.faults.scene import Scene, Servers, long_run, prepare, stage
 from tests.support.servers import PostgresServer, RedisServer, running
-from tests.support.service import Service
 
-FUNDS_MICROUSD = 10**9
-PRICE_MICROUSD = 2_000
-SETTLED_TIMEOUT_S = 90.0
-# No call of these tests is free: every picture must be found in the ledger.
-OVERRIDES = {"calls_per_minute": 10**6, "queued_calls": 10**6, "free_calls_per_day": 0}
+FIGURES = ("seed", "tries", "admitted", "refused", "captured", "released", "audit")
+VERSIONS = ("django", "psycopg", "redis", "celery", "kombu", "gunicorn")
 
 
-@dataclass
-class Scene:
-    """The service under test with its servers, and what may befall it."""
-
-    service: Service
-    postgres: PostgresServer
-    redis: RedisServer
-    key: str
-
-    def rows(self, sql: str) -> list[tuple]:
-        with psycopg.connect(self.postgres.url) as connection:
-            return connection.execute(sql).fetchall()
-
-    def kill_and_restart(self, name: str) -> None:
-        self.service.kill(name)
-        self.service.start(name)
-
-    def stop_and_restart(self, name: str) -> None:
-        self.service.stop(name)
-        self.service.start(name)
-
-    def flush_redis(self) -> None:
-        """Limits, wake-ups and every message of the broker are gone."""
-        with contextlib.suppress(redis.RedisError):
-            redis.Redis.from_url(self.redis.url).flushall()
-
-    def crash_redis(self) -> None:
-        self.redis.kill()
-        time.sleep(0.5)
-        self.redis.start()
-
-    def crash_postgres(self) -> None:
-        self.postgres.kill()
-        self.postgres.start()
-
-    def round(self, seed: int, faults: list[Callable[[], None]], *, calls: int = 24) -> Crowd:
-        """Clients call while the faults strike at random moments of a few seconds."""
-        crowd, chance = Crowd(self.service.url, self.key, seed, calls=calls), random.Random(seed)
-        load = threading.Thread(target=crowd.run)
-        load.start()
-        for fault in faults:
-            time.sleep(chance.uniform(0.05, 1.2))
-            fault()
-        load.join()
-        return crowd
-
-    def wait_settled(self) -> None:
-        """Until nothing waits or runs any more: every accepted call has come to its end by itself."""
-        deadline = time.monotonic() + SETTLED_TIMEOUT_S
-        while time.monotonic() < deadline:
-            ((unsettled,),) = self.rows(
-                "SELECT count(*) FROM inference_generation WHERE state IN ('waiting', 'running')"
-            )
-            if not unsettled:
-                return
-            time.sleep(0.2)
-        raise AssertionError(f"{unsettled} calls never came to an end.\n{self.service.logs()}")
-
-    def judge(self, crowd: Crowd) -> dict[str, int]:
-        """What every round must leave behind: each call ended, each picture charged once, the books in balance."""
-        assert not crowd.unanswered, crowd.unanswered
-        assert not crowd.refused, crowd.refused
-        ids = ",".join(map(str, crowd.accepted.values()))
-        ended = self.rows(
-            f"SELECT state, images_delivered, images_requested, spec FROM inference_generation WHERE id IN ({ids})"
-        )
-        assert len(ended) == len(crowd.accepted) == crowd.calls, "each idempotency key is one generation"
-        for state, delivered, requested, spec in ended:
-            assert state in ("succeeded", "failed")
-            assert delivered == (requested if state == "succeeded" else 0)
-            files = json.loads(spec)["output_keys"] if isinstance(spec, str) else spec["output_keys"]
-            assert state == "failed" or all((self.service.run_dir / "media" / key).exists() for key in files)
-        audit = self.service.manage("audit", check=False)
-        assert audit.returncode == 0, audit.stdout + audit.stderr
-        self.judge_money()
-        return {"calls": len(ended), "succeeded": sum(state == "succeeded" for state, *_ in ended)}
-
-    def judge_money(self) -> None:
-        """By counting pictures, without believing the ledger."""
-        ((delivered,),) = self.rows("SELECT coalesce(sum(images_delivered), 0) FROM inference_generation")
-        ((balance, held),) = self.rows("SELECT balance_microusd, held_microusd FROM billing_wallet")
-        assert (balance, held) == (FUNDS_MICROUSD - delivered * PRICE_MICROUSD, 0)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long set runs by `make test-faults` alone."""
+    if long_run():
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with stage(tmp_path_factory.mktemp("service")) as ready:
-        yield ready
-
-
-@contextlib.contextmanager
-def stage(folder: Path, **env: str) -> Iterator[Scene]:
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with (
         running(lambda: PostgresServer(durable=True)) as postgres,
         running(lambda: RedisServer(durable=True)) as broker,
     ):
-        settings = {
-            "DATABASE_URL": postgres.url,
-            "REDIS_URL": broker.url,
-            "LEASE_S": "6",
-            "WEB_PROCESSES": "1",
-            "WEB_THREADS": "24",
-            "WAIT_TIMEOUT_S": "4",
-            "INSTANT_RENDER_S": "0.05",
-        }
-        service = Service(folder, env=settings | env)
-        service.prepare()
-        key = service.manage("account_create", "a@example.org", "--plan", "payg", "--funds", "1000").stdout.strip()
-        with psycopg.connect(postgres.url) as connection:
-            connection.execute("UPDATE billing_wallet SET overrides = %s", [json.dumps(OVERRIDES)])
-        try:
-            service.start()
-            service.wait_ready()
-            yield Scene(service, postgres, broker, key)
-        finally:
-            service.stop()
+        yield prepare(postgres, broker, tmp_path_factory.mktemp("prepared"))
 
 
-def seeds(few: int) -> list[int]:
-    """SEEDS of them when they are asked for (make test-faults), else the representative few."""
-    return list(range(int(os.environ.get("SEEDS") or few)))
+@pytest.fixture
+def test_database(alice: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Children find the database of this test, and no limit but the one that is tried."""
+    from django.db import connection
+
+    from billing.models import Wallet
+
+    settings = connection.settings_dict
+    password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
+    url = f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    Wallet.objects.filter(pk=alice.account.pk).update(
+        overrides={"calls_per_minute": 10**6, "queued_calls": 10**6, "free_calls_per_day": 0}
+    )
+    return os.environ["DATABASE_URL"]
+
+
+@pytest.fixture(scope="module")
+def scene(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    name = request.module.__name__.rpartition(".")[2]
+    with stage(servers, tmp_path_factory.mktemp(name), database=name, **getattr(request.module, "ENV", {})) as ready:
+        yield ready
+
+
+@pytest.fixture(autouse=True)
+def _what_it_shows(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> None:
+    """Markers `proves` and `control` name invariants of docs/ledger.md; the summary's table is made of them."""
+    for marker in ("proves", "control"):
+        names = [name for mark in request.node.iter_markers(marker) for name in mark.args]
+        if names:
+            record_property(marker, " ".join(names))
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, Any], None]) -> Callable[..., None]:
+    """Keeps figures of this test for the table."""
+
+    def keep(**figures: Any) -> None:
+        for name, value in figures.items():
+            record_property(name, value)
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    lines, controls, proofs = [], defaultdict(list), defaultdict(list)
+    for outcome in ("passed", "failed", "error"):
+        for test in terminalreporter.stats.get(outcome, []):
+            facts = dict(getattr(test, "user_properties", []))
+            name = test.nodeid.rpartition("::")[2]
+            for marker, found in (("control", controls), ("proves", proofs)):
+                for invariant in facts.get(marker, "").split():
+                    found[invariant].append((name, outcome))
+            if "tries" in facts:
+                figures = "  ".join(f"{figure} {facts.get(figure, '-')}" for figure in FIGURES)
+                lines.append(f"{facts.get('proves', ''):<8} {name}: {figures}  {outcome}")
+    if not proofs and not controls:
+        return
+    terminalreporter.section("proofs")
+    terminalreporter.write_line(versions())
+    for line in lines:
+        terminalreporter.write_line(line)
+    for invariant in sorted({*proofs, *controls}, key=lambda name: int(name[1:])):
+        terminalreporter.write_line(
+            f"{invariant:<4} proofs {_count(proofs[invariant])}; negative controls caught {_count(controls[invariant])}"
+        )
+
+
+def _count(found: list[tuple[str, str]]) -> str:
+    return f"{sum(outcome == 'passed' for _, outcome in found)} of {len(found)}"
+
+
+def versions() -> str:
+    installed = " ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    return f"python {platform.python_version()} {installed}"

@@ -1,7 +1,5 @@
 """L3, L4, L8: exact under a crowd of processes on PostgreSQL; each proof has a broken variant that fails it."""
 
-import os
-
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -18,26 +16,14 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 PRICE_MICROUSD = 2_000
 
 
-@pytest.fixture
-def test_database(alice, monkeypatch):
-    """Children find the database of this test, and no limit but the one that is tried."""
-    settings = connection.settings_dict
-    password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
-    url = f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
-    monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    Wallet.objects.filter(pk=alice.account.pk).update(
-        overrides={"calls_per_minute": 10**6, "queued_calls": 10**6, "free_calls_per_day": 0}
-    )
-    return os.environ["DATABASE_URL"]
-
-
 def differences():
     return [(finding.check.name, finding.rows) for finding in audit() if not finding.passed]
 
 
-def test_no_call_is_accepted_beyond_the_funds(alice, test_database):
+@pytest.mark.proves("L3")
+def test_no_call_is_accepted_beyond_the_funds(alice, test_database, report):
     fund(alice.account, 50 * PRICE_MICROUSD)
+    report(tries=1280, admitted=50, refused=1230, audit="0 differences")
     outcomes = rush(alice.key)
     assert outcomes == {"accepted": 50, "funds_exhausted": 1230}
     assert wallet_of(alice.account).available_microusd == 0
@@ -45,6 +31,7 @@ def test_no_call_is_accepted_beyond_the_funds(alice, test_database):
     assert differences() == []
 
 
+@pytest.mark.control("L3")
 def test_the_unguarded_variant_overspends(alice, test_database):
     """The negative control: without the guard this very crowd gets more than was paid for."""
     fund(alice.account, 50 * PRICE_MICROUSD)
@@ -61,7 +48,9 @@ def test_the_unguarded_variant_overspends(alice, test_database):
             )
 
 
-def test_a_free_day_is_exactly_a_hundred_calls(alice, test_database):
+@pytest.mark.proves("L4")
+def test_a_free_day_is_exactly_a_hundred_calls(alice, test_database, report):
+    report(tries=400, admitted=100, refused=300, audit="0 differences")
     Wallet.objects.update(overrides={"calls_per_minute": 10**6, "queued_calls": 10**6})
     outcomes = rush(alice.key, tries=100)
     assert outcomes == {"accepted": 100, "daily_quota_exhausted": 300}
@@ -69,11 +58,13 @@ def test_a_free_day_is_exactly_a_hundred_calls(alice, test_database):
     assert differences() == []
 
 
+@pytest.mark.control("L4")
 def test_the_unguarded_quota_gives_away_calls(alice, test_database):
     Wallet.objects.update(overrides={"calls_per_minute": 10**6, "queued_calls": 10**6})
     assert rush(alice.key, tries=100, fault="free_day")["accepted"] > 100
 
 
+@pytest.mark.proves("L8")
 def test_one_idempotency_key_is_one_generation(alice, test_database):
     fund(alice.account, 50 * PRICE_MICROUSD)
     outcomes = rush(alice.key, threads=4, tries=16, idempotency_key="the same")
@@ -84,6 +75,13 @@ def test_one_idempotency_key_is_one_generation(alice, test_database):
     assert LedgerEntry.objects.count() == 1
 
 
+@pytest.mark.control("L8")
+def test_a_key_that_is_looked_up_and_then_written_makes_several_generations(alice, test_database):
+    fund(alice.account, 50 * PRICE_MICROUSD)
+    assert rush(alice.key, threads=4, tries=16, idempotency_key="the same", fault="idempotency")["accepted"] > 1
+
+
+@pytest.mark.proves("L4")
 def test_a_day_boundary_gives_each_day_its_own_hundred(alice, test_database):
     Wallet.objects.update(overrides={"calls_per_minute": 10**6, "queued_calls": 10**6})
     yesterday = timezone.now().date() - timezone.timedelta(days=1)

@@ -60,7 +60,7 @@ def rush(
     return outcomes
 
 
-def _funds_guard_unguarded(account_id: int, amount_microusd: int) -> Any:
+def _funds_guard_unguarded(account_id: int, amount_microusd: int, room: Any = None) -> Any:
     """Check, then act: the classic mistake."""
     from billing.guarded import Guard
     from billing.models import Wallet
@@ -83,10 +83,29 @@ def _free_day_guard_unguarded(account_id: int, limit: int, day: Any) -> Any:
     return Guard("UPDATE billing_usageday SET calls = calls + 1 WHERE id = %s RETURNING id", (row.pk,))
 
 
+def _claim_unguarded(caller: Any, order: Any, key: str, generation_id: int, now: Any) -> Any:
+    """Looks the key up, and writes it when it was not there; no constraint stands behind it."""
+    from gateway.models import IdempotencyRecord
+    from inference.models import Generation
+
+    found = IdempotencyRecord.objects.filter(account_id=caller.account_id, key__startswith=key).first()
+    if found:
+        return Generation.objects.get(pk=found.generation_id)
+    IdempotencyRecord.objects.create(
+        account_id=caller.account_id,
+        key=f"{key} {generation_id}",
+        body_digest=order.body_digest,
+        generation_id=generation_id,
+        created_at=now,
+    )
+    return None
+
+
 def _break(fault: str) -> None:
     from django.db import connection
 
     from billing import holds, ledger
+    from gateway.services import place
 
     if fault == "funds":
         ledger.funds_guard = _funds_guard_unguarded
@@ -94,6 +113,8 @@ def _break(fault: str) -> None:
             cursor.execute("ALTER TABLE billing_wallet DROP CONSTRAINT IF EXISTS wallet_never_overspent")
     elif fault == "free_day":
         holds.free_day_guard = _free_day_guard_unguarded
+    elif fault == "idempotency":
+        place._idempotent = _claim_unguarded
 
 
 def _attempt(task: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -27,3 +28,18 @@ def move_to(account: Any, plan_code: str) -> None:
 
 def wallet_of(account: Any) -> Wallet:
     return Wallet.objects.get(pk=account.pk)
+
+
+def accounts_open(number: int, funds_microusd: int, overrides: dict[str, int]) -> None:
+    """Pay-as-you-go accounts with funds; prints their ids and keys as JSON (a program's way to get them)."""
+    from accounts.models import User
+    from gateway.services import account_open
+
+    opened = []
+    for one in range(number):
+        user = User.objects.create_user(f"account{one}@example.org")
+        account, key = account_open(owner=user, now=timezone.now(), plan_code="payg")
+        fund(account, funds_microusd)
+        opened.append((account.pk, key.text))
+    Wallet.objects.filter(pk__in=[pk for pk, _ in opened]).update(overrides=overrides)
+    print(json.dumps(opened))
