@@ -23,13 +23,17 @@ from billing.models import Wallet
 from billing.services import funds_grant
 from gateway.services import account_open
 keys = {{}}
-for kind, plan, overrides in (("refused", "free", {{"calls_per_minute": 0}}), ("unmetered", "premium", {free!r}), ("metered", "payg", {free!r})):
+free = {free!r}
+kinds = (("refused", "free", {{"calls_per_minute": 0}}), ("unmetered", "premium", free), ("metered", "payg", free))
+for kind, plan, overrides in kinds:
     for number in range({many}):
         now = timezone.now()
-        user = User(email=f"{{kind}}{{number}}@example.org"); user.set_unusable_password(); user.save()
+        user = User(email=f"{{kind}}{{number}}@example.org")
+        user.set_unusable_password()
+        user.save()
         account, key = account_open(owner=user, now=now, plan_code=plan)
         if kind == "metered":
-            funds_grant(account_id=account.pk, amount_microusd=10**12, op_key=str(account.pk), now=now, reason="benchmark")
+            funds_grant(account_id=account.pk, amount_microusd=10**12, op_key=str(account.pk), now=now, reason="bench")
         Wallet.objects.filter(pk=account.pk).update(overrides=overrides)
         keys.setdefault(kind, []).append(key.text)
 print("KEYS=" + json.dumps(keys))

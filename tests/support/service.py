@@ -91,9 +91,11 @@ class Service:
         """Until a call would be accepted and rendered; the logs' ends in the error when that takes too long."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-                with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2):
-                    return
+            with (
+                contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+                urllib.request.urlopen(f"{self.url}/health/ready", timeout=2),
+            ):
+                return
             time.sleep(0.1)
         raise TimeoutError(f"The service did not get ready in {timeout_s} s.\n{self.logs()}")
 
