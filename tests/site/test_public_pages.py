@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -10,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.services import price_set
+from gateway.site import context
 from gateway.site.docs import PAGES
 from gateway.templatetags.units import price
 from tests.conftest import Member
@@ -143,3 +145,16 @@ def test_a_customer_sees_what_is_used_of_each_limit(client: Client, alice: Membe
     page = client.get("/limits").content.decode()
     assert "Your account now" in page
     assert "0 of 100" in page
+
+
+def test_an_operator_s_name_and_mark_stand_everywhere(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fields of Site are read from the settings once, as every process does; here they are put in its place."""
+    named = dataclasses.replace(
+        context.Site(base_url="https://api.acme.example"), name="Acme Pictures", logo_url="/static/acme.svg"
+    )
+    monkeypatch.setattr(context, "Site", lambda base_url: named)
+    for path in ("/", "/pricing", "/accounts/login/", "/docs"):
+        page = client.get(path).content.decode()
+        assert "Acme Pictures" in page
+        assert "Lumen" not in page
+        assert 'src="/static/acme.svg"' in page
