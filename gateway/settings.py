@@ -113,6 +113,8 @@ DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{RUN_DIR / 'gateway.s
 DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 _database = DATABASES["default"]
 if _database["ENGINE"].endswith("sqlite3"):
+    # A connection that closes last folds the log into the file: kept open, a call costs a fraction.
+    _database["CONN_MAX_AGE"] = 60
     # Measured: 546 submits/s without a lock error, against 59/s with 166 errors on SQLite's defaults.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

@@ -24,11 +24,12 @@ def _fresh_process_memory() -> None:
     """Each test is a process that has just started: nothing remembered, no call counted."""
     from gateway.caching import caches_clear
     from gateway.limits import limiter
-    from gateway.ratelimit import get_limiter
+    from gateway.ratelimit import _guard, get_limiter
 
     caches_clear()
     limiter.cache_clear()
     get_limiter.cache_clear()
+    _guard.cache_clear()
 
 
 @pytest.fixture
