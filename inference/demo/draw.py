@@ -28,6 +28,8 @@ COLOURS: Final[dict[str, Rgb]] = {
     "white": (248, 248, 248),
 }
 SHAPES: Final = ("circle", "square", "triangle", "star", "heart", "ring")
+# What the picture network is taught so far. The text encoder already reads all of SHAPES, all sizes and positions.
+TAUGHT_SHAPES: Final = ("circle", "square", "triangle", "ring")
 SIZES: Final = ("", "small", "big")
 # Where the centre lies, as fractions of width and height.
 POSITIONS: Final[dict[str, Point]] = {
@@ -37,8 +39,8 @@ POSITIONS: Final[dict[str, Point]] = {
     "at the top": (0.5, 0.25),
     "at the bottom": (0.5, 0.75),
 }
-RADIUS: Final = {"small": 0.14, "": 0.27, "big": 0.4}
-RADIUS_ASIDE: Final = 0.195  # a middle-sized object away from the centre must stay inside the picture
+RADIUS: Final = {"small": 0.19, "": 0.34, "big": 0.45}
+RADIUS_ASIDE: Final = 0.22  # a middle-sized object away from the centre must stay inside the picture
 RING_HOLE: Final = 0.55
 DEFAULT_BACKGROUND: Final = "white"  # what a caption without a background means
 
@@ -96,6 +98,10 @@ class Scene:
     size: str = ""
     position: str = ""
 
+    def is_taught(self) -> bool:
+        """Middle-sized, in the middle, and of a taught shape."""
+        return self.shape in TAUGHT_SHAPES and not self.size and not self.position
+
     def is_held_out(self) -> bool:
         """A fixed tenth of all scenes is never trained on, so that the score tests combining, not remembering."""
         name = "/".join((self.shape, self.colour, self.background, self.size, self.position))
@@ -117,12 +123,20 @@ TRAINING_SCENES: Final = scenes(held_out=False)
 
 
 def scene_draw(rng: random.Random, plain_share: float = 0.5) -> Scene:
-    """A training scene; `plain_share` of them are ordinary objects in the middle, as most prompts are."""
+    """A training scene of any kind; `plain_share` of them are ordinary objects in the middle, as most prompts are."""
     while True:
         scene = rng.choice(TRAINING_SCENES)
         if rng.random() < plain_share:
             scene = Scene(scene.shape, scene.colour, scene.background)
         if not scene.is_held_out():
+            return scene
+
+
+def taught_scene_draw(rng: random.Random) -> Scene:
+    """A training scene of the kind that the picture network is taught."""
+    while True:
+        scene = scene_draw(rng, plain_share=1.0)
+        if scene.is_taught():
             return scene
 
 

@@ -20,7 +20,7 @@ BORDER_PX: Final = 4
 # Half the distance between the two most similar colours, roughly: less is shading, more is another thing.
 DISTANCE_MIN: Final = 45.0
 AREA_MIN: Final = 0.004  # of the picture; a smaller speck is no object
-AREA_MAX: Final = 0.65  # the biggest square takes 0.54; more is a picture without a background
+AREA_MAX: Final = 0.72  # the biggest square takes 0.66; more is a picture without a background
 OVERLAP_MIN: Final = 0.75  # below it the outline is a blob, whatever shape it resembles most
 STAMP_PX: Final = 48
 

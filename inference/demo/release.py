@@ -18,9 +18,10 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from inference.demo import DEFAULTS, MODEL_DIR, NATIVE_SIDE_PX, SIDE_PX_MAX, SIDE_PX_MIN, parts
-from inference.demo.draw import COLOURS, POSITIONS, SHAPES
+from inference.demo.draw import COLOURS, TAUGHT_SHAPES
 from inference.demo.score import BAR, pipeline_score, scenes_ask
-from inference.demo.train import BATCHES, SEED, pipeline_load
+from inference.demo.stage import BATCHES, SEED
+from inference.demo.train_text import text_encoder_load
 
 CARD: Final = """---
 library_name: diffusers
@@ -31,10 +32,11 @@ license_name: same-as-this-repository
 # Demo model: flat shapes on flat backgrounds
 
 A toy of {parameters_millions:.1f} million parameters in the Stable Diffusion layout, so that a machine without a GPU
-and without downloads can draw what a prompt asks. It knows {shapes} in {colours}, on a background of another of these
-colours; small, ordinary or big; {positions}, or in the middle. It knows nothing else: other prompts give some shape.
+and without downloads can draw what a prompt asks. It knows one shape in the middle ({shapes}) in one colour
+({colours}) on a background of another of these colours. It knows nothing else: it was shown few pictures of other
+shapes, sizes and positions and draws them poorly, and any other prompt gives some blot.
 
-Ask for it plainly: "a red circle on a blue background", "a small yellow star at the top on a purple background".
+Ask for it plainly: "a red circle on a blue background", "yellow ring, purple background".
 A caption without a background means white.
 
 ## Best settings
@@ -71,9 +73,8 @@ def card_write(found: dict[str, Any], trained: dict[str, Any], parameters: int) 
     rows = "\n".join(f"| {name} | {share:.1%} |" for name, share in found["score"].items())
     return CARD.format(
         parameters_millions=parameters / 1e6,
-        shapes=", ".join(SHAPES),
+        shapes=", ".join(TAUGHT_SHAPES),
         colours=", ".join(COLOURS),
-        positions=", ".join(name for name in POSITIONS if name),
         side=NATIVE_SIDE_PX,
         side_min=SIDE_PX_MIN,
         side_max=SIDE_PX_MAX,
@@ -90,6 +91,15 @@ def card_write(found: dict[str, Any], trained: dict[str, Any], parameters: int) 
     )
 
 
+def pipeline_load(work: Path) -> StableDiffusionPipeline:
+    """The pipeline as far as it has been trained."""
+    tokenizer = parts.build_tokenizer()
+    vae, unet = parts.build_autoencoder(), parts.build_unet()
+    vae.load_state_dict(torch.load(work / "vae.pt", weights_only=True, map_location="cpu")["network"])
+    unet.load_state_dict(torch.load(work / "unet.pt", weights_only=True, map_location="cpu")["average"])
+    return parts.assemble(vae.eval(), text_encoder_load(work, tokenizer), tokenizer, unet.eval())
+
+
 def model_release(*, work: Path, into: Path, captions: int, sheet: Path | None) -> dict[str, Any]:
     """Scores the exported files, not the networks in memory: what passes is what is shipped."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -102,7 +112,7 @@ def model_release(*, work: Path, into: Path, captions: int, sheet: Path | None) 
         reloaded = StableDiffusionPipeline.from_pretrained(exported)
         found = pipeline_score(reloaded, scenes_ask(captions), sheet, side_px=NATIVE_SIDE_PX, **how)
         if found["passes"]:
-            trained = torch.load(work / "unet.pt", weights_only=True)
+            trained = torch.load(work / "unet.pt", weights_only=True, map_location="cpu")
             (exported / "README.md").write_text(card_write(found, trained, parameters))
             shutil.copytree(exported, into, dirs_exist_ok=True)
     return found

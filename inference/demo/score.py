@@ -30,8 +30,8 @@ BATCH: Final = 10
 
 
 def scenes_ask(count: int, seed: int = 0) -> list[Scene]:
-    """Held-out scenes, the same for the same seed."""
-    return random.Random(seed).choices(scenes(held_out=True), k=count)
+    """Held-out scenes of the kind that is taught, the same for the same seed."""
+    return random.Random(seed).choices([scene for scene in scenes(held_out=True) if scene.is_taught()], k=count)
 
 
 def shares(told: Iterable[Scene], shown: Iterable[Image.Image]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from inference.demo.draw import (
     plain_caption,
     scene_draw,
     scenes,
+    taught_scene_draw,
 )
 from inference.demo.measure import reading
 
@@ -37,6 +38,13 @@ def test_about_a_tenth_of_the_scenes_is_held_out_and_none_of_it_is_trained_on():
 def test_training_never_draws_a_held_out_scene():
     rng = random.Random(0)
     assert not any(scene_draw(rng).is_held_out() for _ in range(2000))
+
+
+def test_the_picture_network_is_taught_only_what_it_is_then_asked_for():
+    rng = random.Random(0)
+    told = [taught_scene_draw(rng) for _ in range(500)]
+    assert all(scene.is_taught() and not scene.is_held_out() for scene in told)
+    assert {scene.shape for scene in told} == {scene.shape for scene in score.scenes_ask(500)}
 
 
 def test_every_shape_and_colour_is_both_trained_and_held_out():
@@ -100,4 +108,4 @@ class TestMeasurement:
 
     def test_the_same_captions_are_asked_every_time(self):
         assert score.scenes_ask(20) == score.scenes_ask(20)
-        assert all(scene.is_held_out() for scene in score.scenes_ask(100))
+        assert all(scene.is_held_out() and scene.is_taught() for scene in score.scenes_ask(100))

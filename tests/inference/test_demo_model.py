@@ -1,0 +1,175 @@
+"""The shipped demo model and its making: files as promised, every pipeline works, training stops and goes on."""
+
+import json
+import random
+import re
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint import StableDiffusionInpaintPipeline
+from PIL import Image
+from safetensors import safe_open
+from transformers import CLIPTokenizer
+
+from inference.demo import MODEL_DIR, NATIVE_SIDE_PX, build, parts
+from inference.demo.draw import COLOURS, Scene, picture
+from inference.demo.train_text import text_train
+from inference.demo.train_unet import unet_loss
+
+PROMPT = "a red circle on a blue background"
+SIDE_PX = 128
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    loaded = StableDiffusionPipeline.from_pretrained(MODEL_DIR)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def start(kind, pipeline):
+    """Another pipeline of the same parts, silent."""
+    other = kind(**pipeline.components, requires_safety_checker=False)
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+class TestFiles:
+    def test_the_model_is_small_enough_for_a_repository(self):
+        assert sum(path.stat().st_size for path in MODEL_DIR.rglob("*") if path.is_file()) < 15_000_000
+
+    def test_every_file_may_be_read_by_everyone(self):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in MODEL_DIR.rglob("*") if path.is_file()} == {0o644}
+
+    def test_text_weights_carry_the_prefix_without_which_readers_load_random_ones(self):
+        with safe_open(MODEL_DIR / "text_encoder" / "model.safetensors", "pt") as weights:
+            keys = weights.keys()
+        assert all(key.startswith("text_model.") for key in keys)
+
+    def test_the_weights_are_stored_in_half_precision(self):
+        for path in MODEL_DIR.rglob("*.safetensors"):
+            with safe_open(path, "pt") as weights:
+                keys = weights.keys()
+                assert {weights.get_slice(key).get_dtype() for key in keys} <= {"F16", "I64"}
+
+    def test_no_file_tells_where_it_was_made(self):
+        for path in MODEL_DIR.rglob("*.json"):
+            assert not re.search(r"name_or_path|/(home|root|tmp|var|work)/", path.read_text()), path.name
+
+    def test_the_tokenizer_is_the_one_that_the_code_builds(self):
+        shipped = CLIPTokenizer.from_pretrained(MODEL_DIR / "tokenizer")
+        assert shipped.get_vocab() == parts.build_tokenizer().get_vocab()
+
+    def test_the_card_says_what_the_weights_are(self):
+        card = (MODEL_DIR / "README.md").read_text()
+        assert "RANDOM weights" in card or "## Score" in card
+
+
+class TestPipelines:
+    def test_text_to_image_gives_the_asked_size(self, pipeline):
+        image = pipeline(PROMPT, num_inference_steps=2, width=SIDE_PX, height=SIDE_PX * 2).images[0]
+        assert image.size == (SIDE_PX, SIDE_PX * 2)
+
+    def test_clip_skip_is_accepted(self, pipeline):
+        assert pipeline(PROMPT, num_inference_steps=1, width=SIDE_PX, height=SIDE_PX, clip_skip=1).images
+
+    def test_a_seed_decides_the_picture(self, pipeline):
+        def shot(seed):
+            seeded = torch.Generator().manual_seed(seed)
+            how = {"num_inference_steps": 2, "width": SIDE_PX, "height": SIDE_PX}
+            return np.asarray(pipeline(PROMPT, generator=seeded, **how).images[0]).astype(int)
+
+        assert np.abs(shot(1) - shot(1)).max() <= 1
+        assert np.abs(shot(1) - shot(2)).max() > 8
+
+    def test_image_to_image_at_low_strength_keeps_the_picture(self, pipeline):
+        given = picture(Scene("square", "green", "white"), random.Random(0), NATIVE_SIDE_PX)
+        shot = start(StableDiffusionImg2ImgPipeline, pipeline)(
+            PROMPT, image=given, strength=0.05, num_inference_steps=20, generator=torch.Generator().manual_seed(0)
+        )
+        assert shot.images[0].size == given.size
+
+    def test_inpainting_accepts_the_four_channel_latents(self, pipeline):
+        given = Image.new("RGB", (SIDE_PX, SIDE_PX), COLOURS["yellow"])
+        mask = Image.new("L", given.size)
+        mask.paste(255, (0, 0, SIDE_PX // 2, SIDE_PX))
+        shot = start(StableDiffusionInpaintPipeline, pipeline)(
+            PROMPT, image=given, mask_image=mask, num_inference_steps=2, width=SIDE_PX, height=SIDE_PX
+        )
+        assert shot.images[0].size == given.size
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("random")
+    build.random_model_save(folder=folder, seed=3)
+    return folder
+
+
+class TestRandomModel:
+    def test_its_card_says_plainly_that_it_is_random(self, folder):
+        assert "RANDOM weights" in (folder / "README.md").read_text()
+
+    def test_what_is_read_back_equals_what_was_written(self, folder):
+        """Loading without an error is not enough: a wrong key silently leaves random weights."""
+        torch.manual_seed(3)
+        made = parts.build_text_encoder(parts.build_tokenizer()).half().state_dict()
+        read = StableDiffusionPipeline.from_pretrained(folder).text_encoder.state_dict()
+        assert made.keys() == read.keys()
+        assert all(torch.equal(weight.float(), read[key].float()) for key, weight in made.items())
+
+    def test_it_has_the_same_layout_as_the_shipped_one(self, folder):
+        for config in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "model_index.json"):
+            assert json.loads((folder / config).read_text()) == json.loads((MODEL_DIR / config).read_text())
+
+
+class TestTraining:
+    def test_a_stage_stopped_by_its_budget_goes_on_where_it_was(self, tmp_path: Path):
+        text_train(tmp_path, budget_s=0.4)
+        first = torch.load(tmp_path / "text.pt", weights_only=True)
+        text_train(tmp_path, budget_s=first["used_s"] + 0.4)
+        second = torch.load(tmp_path / "text.pt", weights_only=True)
+        assert 0 < first["steps"] < second["steps"]
+        assert second["used_s"] > first["used_s"]
+
+    def test_the_pinned_code_of_a_flat_picture_is_its_colour_without_outline(self):
+        code = parts.pinned_code(torch.full((1, 3, 64, 48), 0.5))
+        assert code.shape == (1, parts.LATENT_CHANNELS, 8, 6)
+        assert torch.allclose(code[:, :3], torch.tensor(0.5))
+        assert code[:, 3].abs().max() < 1e-3
+
+    def test_outlines_show_in_the_fourth_channel(self):
+        halves = torch.ones(1, 3, 64, 64)
+        halves[..., 28:] = -1
+        marked = parts.pinned_code(halves)[0, 3] > 0.1
+        assert marked[:, 3].all()
+        assert marked.sum() == 8
+
+    def test_the_noise_ends_in_pure_noise(self):
+        """Else no picture could be darker or lighter than the noise it starts from."""
+        assert parts.build_scheduler().alphas_cumprod[-1] < 1e-5
+
+    def test_most_noise_levels_of_a_step_are_high(self):
+        seen = []
+
+        def network(noisy, times, states):
+            seen.append(times)
+            return type("Out", (), {"sample": noisy})
+
+        unet_loss(network, parts.build_scheduler().alphas_cumprod, torch.zeros(64, 4, 8, 8), torch.zeros(64, 77, 8))
+        assert 0.75 < (seen[0] >= 550).float().mean() < 0.85
+        assert 0 <= seen[0].min() < 50
+        assert 950 < seen[0].max() <= 999
