@@ -103,6 +103,23 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
+        "spending counters are the holds that stand in them",
+        """
+        SELECT m.id, m.counted_microusd, COALESCE(h.total, 0)
+        FROM billing_spendmonth m
+        LEFT JOIN (
+            SELECT c.id, SUM(h.unit_price_microusd
+                * CASE WHEN h.state = 'open' THEN h.images_held ELSE h.images_captured END) AS total
+            FROM billing_spendmonth c
+            JOIN billing_hold h ON h.account_id = c.account_id AND h.source = 'funds' AND h.state <> 'released'
+                AND ((c.key_id = 0 AND h.spend_scopes IN (1, 3)) OR (c.key_id = h.key_id AND h.spend_scopes IN (2, 3)))
+                AND SUBSTR(CAST(h.created_at AS VARCHAR(40)), 1, 7) = SUBSTR(CAST(c.month AS VARCHAR(10)), 1, 7)
+            GROUP BY c.id
+        ) h ON h.id = m.id
+        WHERE m.counted_microusd <> COALESCE(h.total, 0)
+        """,
+    ),
+    Check(
         "usage buckets add up to the captures",
         """
         SELECT w.account_id, COALESCE(u.total, 0), COALESCE(e.total, 0)

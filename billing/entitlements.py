@@ -30,6 +30,7 @@ class Terms:
     weight: int
     dedicated_workers: bool
     in_arrears: bool
+    spend_limit_microusd: int | None = None
 
     def covers(self, price_code: str) -> bool:
         """Whether images under this price code cost nothing extra."""
@@ -71,6 +72,7 @@ def terms_from(wallet: Wallet, plan: Plan) -> Terms:
         charge_flagged_images=plan.charge_flagged_images,
         dedicated_workers=plan.dedicated_workers,
         in_arrears=wallet.in_arrears,
+        spend_limit_microusd=wallet.spend_limit_microusd,
         **values,
     )
 

@@ -21,11 +21,25 @@ class Guarded(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Counters beside the guard: `sql` selects those with room, and all `rows` of them must have it; then the guard
+    decides, and only with its consent `count_sql` counts. The guard's statement asks `(SELECT count(*) FROM room)`.
+    """
+
+    sql: str
+    parameters: Sequence[Any]
+    rows: int
+    count_sql: str
+    count_parameters: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """A statement that returns one row with one column `id` when it may go on, and otherwise changes nothing."""
 
     sql: str
     parameters: Sequence[Any] = ()
+    room: Room | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ def run_guarded(guard: Guard, inserts: Sequence[Insert]) -> bool:
 
 
 def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
-    parts, parameters = [f"WITH guard AS ({guard.sql})"], list(guard.parameters)
+    parts, parameters = _guard_parts(guard)
     for number, insert in enumerate(inserts):
         sql, values = insert.select()
         parts.append(f"row{number} AS ({sql})")
@@ -64,12 +78,31 @@ def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
         return cursor.fetchone() is not None
 
 
+def _guard_parts(guard: Guard) -> tuple[list[str], list[Any]]:
+    """The counters are locked before the guarded row, and looked at again after any wait for their locks."""
+    if guard.room is None:
+        return [f"WITH guard AS ({guard.sql})"], list(guard.parameters)
+    room = guard.room
+    parts = [
+        f"WITH room AS MATERIALIZED ({room.sql} FOR UPDATE)",
+        f"guard AS ({guard.sql})",
+        f"counted AS ({room.count_sql} AND (SELECT count(*) FROM guard) = 1)",  # noqa: S608 - our own statements
+    ]
+    return parts, [*room.parameters, *guard.parameters, *room.count_parameters]
+
+
 def _in_turn(guard: Guard, inserts: Sequence[Insert]) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(guard.sql, guard.parameters)
+        room = guard.room
+        if room is None:
+            cursor.execute(guard.sql, guard.parameters)
+        else:
+            cursor.execute(f"WITH room AS ({room.sql}) {guard.sql}", [*room.parameters, *guard.parameters])
         row = cursor.fetchone()
         if row is None:
             return False
+        if room is not None:
+            cursor.execute(room.count_sql, room.count_parameters)
         for insert in inserts:
             values = [row[0] if value is Guarded.ID else value for value in insert.values.values()]
             marks = ", ".join(["%s"] * len(values))

@@ -24,6 +24,7 @@ from billing.errors import (
 from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
 from billing.models import Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
 from billing.money import usd_text
+from billing.spending import SpendLimits, counters_open, room_for, spend_give_back, spend_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ def hold_place(
     unit_price_microusd: int,
     images: int,
     now: datetime,
+    key_id: int | None = None,
+    key_budget_microusd: int | None = None,
     dependent: Callable[[Source], Sequence[Insert]] = lambda source: (),
 ) -> Reservation:
     """Reserve one call of `images` pictures from the first source that has room; raises the refusal that helps most.
@@ -64,34 +67,44 @@ def hold_place(
     if terms.in_arrears:
         raise AccountInArrears(billing_url=billing_url())
     amount_microusd = unit_price_microusd * images
-    moment = connection.ops.adapt_datetimefield_value(now)
-    for reservation, guard in _sources(account_id, terms, price_code, amount_microusd, now):
-        hold = Insert(
-            "billing_hold",
-            {
-                "reference": reference,
-                "account_id": account_id,
-                "source": reservation.source.value,
-                "state": HoldState.OPEN.value,
-                "unit_price_microusd": unit_price_microusd,
-                "images_held": images,
-                "images_captured": 0,
-                "day": connection.ops.adapt_datefield_value(reservation.day),
-                "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
-                "key_id": None,
-                "spend_scopes": 0,
-                "created_at": moment,
-            },
-        )
-        if run_guarded(guard, [hold, *dependent(reservation.source)]):
+    limits = SpendLimits(account_id, key_id, terms.spend_limit_microusd, key_budget_microusd)
+    row = {
+        "reference": reference,
+        "account_id": account_id,
+        "state": HoldState.OPEN.value,
+        "unit_price_microusd": unit_price_microusd,
+        "images_held": images,
+        "images_captured": 0,
+        "key_id": key_id,
+        "created_at": connection.ops.adapt_datetimefield_value(now),
+    }
+    for reservation, guard in _sources(limits, terms, price_code, amount_microusd, now):
+        hold = Insert("billing_hold", row | _of_source(reservation, limits))
+        inserts = [hold, *dependent(reservation.source)]
+        if run_guarded(guard, inserts):
             return reservation
-    raise _refusal(account_id, terms, price_code, model_id, amount_microusd, now)
+        if guard.room is not None:  # its counters may not have begun, or just now by another call's hand
+            counters_open(limits, now)
+            if run_guarded(guard, inserts):
+                return reservation
+    raise _refusal(limits, terms, price_code, model_id, amount_microusd, now)
+
+
+def _of_source(reservation: Reservation, limits: SpendLimits) -> dict[str, object]:
+    """The columns of a hold that say what to give back to."""
+    return {
+        "source": reservation.source.value,
+        "day": connection.ops.adapt_datefield_value(reservation.day),
+        "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
+        "spend_scopes": limits.scopes if reservation.source == Source.FUNDS else 0,
+    }
 
 
 def _sources(
-    account_id: int, terms: Terms, price_code: str, amount_microusd: int, now: datetime
+    limits: SpendLimits, terms: Terms, price_code: str, amount_microusd: int, now: datetime
 ) -> Iterator[tuple[Reservation, Guard]]:
     """What may pay, in order, each with the guard that takes from it."""
+    account_id = limits.account_id
     if terms.covers(price_code):
         yield Reservation(Source.UNLIMITED, 0), ALWAYS
         return
@@ -101,7 +114,8 @@ def _sources(
         day = day_of(now)
         yield Reservation(Source.FREE_DAY, 0, day), free_day_guard(account_id, terms.free_calls_per_day, day)
     if terms.pays_from_funds:
-        yield Reservation(Source.FUNDS, amount_microusd), ledger.funds_guard(account_id, amount_microusd)
+        room = room_for(limits, amount_microusd, now)
+        yield Reservation(Source.FUNDS, amount_microusd), ledger.funds_guard(account_id, amount_microusd, room)
 
 
 def allowance_guard(account_id: int, now: datetime) -> Guard:
@@ -124,13 +138,16 @@ def free_day_guard(account_id: int, limit: int, day: date) -> Guard:
 
 
 def _refusal(
-    account_id: int, terms: Terms, price_code: str, model_id: str, amount_microusd: int, now: datetime
+    limits: SpendLimits, terms: Terms, price_code: str, model_id: str, amount_microusd: int, now: datetime
 ) -> Exception:
     """Why no source had room, in the words that say how to go on. Reads only."""
+    account_id = limits.account_id
     if terms.pays_from_funds:
         wallet = Wallet.objects.get(pk=account_id)
         if wallet.in_arrears:
             return AccountInArrears(billing_url=billing_url())
+        if (reached := spend_refusal(limits, amount_microusd, now)) is not None:
+            return reached
         return FundsExhausted(
             cost_usd=usd_text(amount_microusd, places=4),
             cost_microusd=amount_microusd,
@@ -177,6 +194,7 @@ def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = 
     if hold.source != Source.FUNDS:
         return Closing(Source(hold.source), images, 0)
     charged_microusd = hold.unit_price_microusd * images
+    spend_give_back(hold=hold, amount_microusd=hold.amount_microusd - charged_microusd)
     ledger.entry_post(
         account_id=hold.account_id,
         kind=EntryKind.CAPTURE,
@@ -209,6 +227,7 @@ def hold_release(*, reference: int) -> Closing | None:
                 [hold.allowance_id],
             )
     if hold.source == Source.FUNDS:
+        spend_give_back(hold=hold, amount_microusd=hold.amount_microusd)
         ledger.held_give_back(account_id=hold.account_id, amount_microusd=hold.amount_microusd)
     return Closing(Source(hold.source), 0, 0)
 

@@ -13,7 +13,7 @@ from django.db.models import F
 
 from accounts.models import User
 from billing.errors import LedgerConflict
-from billing.guarded import Guard
+from billing.guarded import Guard, Room
 from billing.models import EntryKind, LedgerEntry, Wallet
 
 
@@ -65,13 +65,16 @@ def entry_post(
     return True
 
 
-def funds_guard(account_id: int, amount_microusd: int) -> Guard:
-    """Reserves from the available funds by one conditional UPDATE; nothing changes when they do not suffice."""
+def funds_guard(account_id: int, amount_microusd: int, room: Room | None = None) -> Guard:
+    """Reserves from the available funds by one conditional UPDATE; nothing changes when they do not suffice, or when
+    a spending limit (`room`) has none for it."""
+    within = " AND (SELECT count(*) FROM room) = %s" if room else ""
     return Guard(
-        "UPDATE billing_wallet SET held_microusd = held_microusd + %s"
-        " WHERE account_id = %s AND balance_microusd - held_microusd >= %s AND NOT in_arrears"
+        "UPDATE billing_wallet SET held_microusd = held_microusd + %s"  # noqa: S608 - our own words alone
+        f" WHERE account_id = %s AND balance_microusd - held_microusd >= %s AND NOT in_arrears{within}"
         " RETURNING account_id AS id",
-        (amount_microusd, account_id, amount_microusd),
+        (amount_microusd, account_id, amount_microusd, *([room.rows] if room else [])),
+        room,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, Sum
@@ -92,10 +93,7 @@ def recharge_run(*, account_id: int, now: datetime) -> TopUp | None:
     if top_up is None:
         _tell_cap(account_id, now)
         return None
-    if now > top_up.created_at + SAME_QUESTION:
-        _recharge_unresolved(top_up, now)
-    else:
-        _charge(top_up, now)
+    _charge(top_up, again=waiting is not None, now=now)
     top_up.refresh_from_db()
     return top_up
 
@@ -138,28 +136,43 @@ def _tell_cap(account_id: int, now: datetime) -> None:
         )
 
 
-def _charge(top_up: TopUp, now: datetime) -> None:
-    """A charge whose answer is lost leaves the row as it is: the next run asks the same question again."""
+def _charge(top_up: TopUp, *, again: bool, now: datetime) -> None:
+    """A charge whose answer is lost leaves the row as it is: the next run looks for the payment, then asks again."""
     try:
-        method = card_saved(top_up.account_id)
-        if method is None:
-            _failed(top_up, "there is no saved card.", now)
-            return
-        intent = stripe_client.payment_intent_create_off_session(
-            topup_id=top_up.public_id,
-            account_id=str(top_up.account_id),
-            customer_id=customer_of(top_up.account_id) or "",
-            payment_method_id=method,
-            amount_cents=top_up.amount_cents,
-            description="Auto-recharge",
-        )
-    except (CardDeclined, PaymentProviderRefused) as problem:
+        intent = (_charged_before(top_up, now) if again else None) or _charge_card(top_up)
+    except (CardDeclined, PaymentProviderRefused, RechargeRefused) as problem:
         _failed(top_up, _reason(problem), now)
         return
     if intent["status"] == "succeeded":
         _succeeded(top_up, str(intent["id"]), now)
     elif intent["status"] != "processing":
         _failed(top_up, "your bank asks for you; please add funds by hand once.", now)
+
+
+def _charged_before(top_up: TopUp, now: datetime) -> dict[str, Any] | None:
+    """After a day without a payment nothing more is asked: the provider has forgotten the key of the question."""
+    found = stripe_client.payment_intent_find(
+        customer_id=customer_of(top_up.account_id) or "",
+        topup_id=top_up.public_id,
+        created_from_s=int(top_up.created_at.timestamp()) - 3600,
+    )
+    if found is None and now > top_up.created_at + SAME_QUESTION:
+        raise RechargeRefused(reason="the payment provider never answered.")
+    return found
+
+
+def _charge_card(top_up: TopUp) -> dict[str, Any]:
+    method = card_saved(top_up.account_id)
+    if method is None:
+        raise RechargeRefused(reason="there is no saved card.")
+    return stripe_client.payment_intent_create_off_session(
+        topup_id=top_up.public_id,
+        account_id=str(top_up.account_id),
+        customer_id=customer_of(top_up.account_id) or "",
+        payment_method_id=method,
+        amount_cents=top_up.amount_cents,
+        description="Auto-recharge",
+    )
 
 
 def _reason(problem: DomainError) -> str:
@@ -189,8 +202,3 @@ def _failed(top_up: TopUp, reason: str, now: datetime) -> None:
     mails.recharge_failed(
         account_id=top_up.account_id, reference=top_up.public_id, reason=reason, stopped=stopped, now=now
     )
-
-
-def _recharge_unresolved(top_up: TopUp, now: datetime) -> None:
-    """Asking again after a day could charge twice. A person must look, and credit by hand if it was paid."""
-    _failed(top_up, "the payment provider never answered; nothing more will be charged for this recharge.", now)

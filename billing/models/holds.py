@@ -44,7 +44,7 @@ class Hold(models.Model):
     allowance_id = models.BigIntegerField(null=True)
     key_id = models.BigIntegerField(null=True)
     # Which counters of the month of `created_at` this hold stands in: 1 the account's, 2 the key's, 3 both.
-    spend_scopes = models.PositiveSmallIntegerField(default=0)
+    spend_scopes = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -130,6 +130,22 @@ def payment_intent_create_off_session(
     return intent
 
 
+def payment_intent_find(*, customer_id: str, topup_id: str, created_from_s: int) -> Plain | None:
+    """The payment of a row of ours whose answer was lost: Stripe repeats a stored fault for its key, so look."""
+
+    def search(client: stripe.StripeClient) -> Plain | None:
+        listed = client.v1.payment_intents.list(
+            {"customer": customer_id, "created": {"gte": created_from_s}, "limit": 100}
+        )
+        for intent in listed.auto_paging_iter():
+            if intent.to_dict(for_json=True)["metadata"].get("topup") == topup_id:
+                return intent.to_dict(for_json=True)
+        return None
+
+    found: Plain | None = call("payment_intent_find", search)
+    return found
+
+
 def refund_create(*, refund_id: str, payment_intent_id: str, amount_cents: int) -> Plain:
     """Refunds a part of a payment; our refund row's id is the key, so asking again is the same refund."""
     refund: Plain = call(

@@ -172,6 +172,8 @@ def _write(
         unit_price_microusd=unit_price_microusd,
         images=order.spec.samples,
         now=now,
+        key_id=caller.key_id,
+        key_budget_microusd=caller.key.budget_microusd,
         dependent=lambda source: [Insert("inference_generation", generation_row(new(source)))],
     )
     return _as_row(new(reservation.source))

@@ -1,0 +1,123 @@
+"""Monthly spending limits of an account and of a key, exact because their counters move in the admitting statement.
+
+A counter is a row per UTC month, so no reset can fail. It begins with the first call that a limit applies to, with what
+was spent before; a hold remembers the counters that it stands in, and gives back to exactly those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.db import connection
+from django.db.models import F, Sum
+
+from billing.entitlements import day_of, month_end, month_of
+from billing.errors import SpendLimitReached
+from billing.guarded import Room
+from billing.models import Hold, HoldState, Source, SpendMonth
+from billing.money import usd_text
+
+ACCOUNT, KEY = 1, 2
+WHOLE_ACCOUNT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimits:
+    """What may be spent from funds in a month; None is no limit. `key_id` names the calling key."""
+
+    account_id: int
+    key_id: int | None = None
+    account_microusd: int | None = None
+    key_microusd: int | None = None
+
+    @property
+    def scopes(self) -> int:
+        account = ACCOUNT if self.account_microusd is not None else 0
+        return account | (KEY if self.key_microusd is not None and self.key_id is not None else 0)
+
+    def counters(self) -> list[tuple[int, int]]:
+        """Key id (0 for the whole account) and limit, in the order in which they are locked."""
+        found: list[tuple[int, int]] = []
+        if self.account_microusd is not None:
+            found.append((WHOLE_ACCOUNT, self.account_microusd))
+        if self.key_microusd is not None and self.key_id is not None:
+            found.append((self.key_id, self.key_microusd))
+        return found
+
+
+def month_day(moment: datetime) -> date:
+    return day_of(month_of(moment))
+
+
+def room_for(limits: SpendLimits, amount_microusd: int, now: datetime) -> Room | None:
+    """The condition that every counter has room, and the statement that counts; None where nothing limits."""
+    counters = limits.counters()
+    if not counters:
+        return None
+    month = connection.ops.adapt_datefield_value(month_day(now))
+    fits = " OR ".join("(key_id = %s AND opening_microusd + counted_microusd + %s <= %s)" for _ in counters)
+    places = ", ".join("%s" for _ in counters)
+    within = [value for key_id, limit in counters for value in (key_id, amount_microusd, limit)]
+    return Room(
+        sql="SELECT id FROM billing_spendmonth WHERE account_id = %s AND month = %s"  # noqa: S608 - placeholders alone
+        f" AND ({fits}) ORDER BY key_id",
+        parameters=(limits.account_id, month, *within),
+        rows=len(counters),
+        count_sql="UPDATE billing_spendmonth SET counted_microusd = counted_microusd + %s"  # noqa: S608
+        f" WHERE account_id = %s AND month = %s AND key_id IN ({places})",
+        count_parameters=(amount_microusd, limits.account_id, month, *(key_id for key_id, _ in counters)),
+    )
+
+
+def counters_open(limits: SpendLimits, now: datetime) -> None:
+    """Begin the month's counters that do not exist yet. They hold no reservation, so a refused call that began one has
+    consumed nothing."""
+    month = month_day(now)
+    wanted = {key_id for key_id, _ in limits.counters()}
+    rows = SpendMonth.objects.filter(account_id=limits.account_id, month=month, key_id__in=wanted)
+    missing = wanted - set(rows.values_list("key_id", flat=True))
+    for key_id in sorted(missing):
+        opening = _spent_uncounted(limits.account_id, key_id, now)
+        row = SpendMonth(account_id=limits.account_id, key_id=key_id, month=month, opening_microusd=opening)
+        SpendMonth.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def _spent_uncounted(account_id: int, key_id: int, now: datetime) -> int:
+    """The holds of this month that stand in no such counter: open ones in full, captured ones by what was taken."""
+    mine = Hold.objects.filter(account_id=account_id, source=Source.FUNDS, created_at__gte=month_of(now))
+    scope = KEY if key_id else ACCOUNT
+    if key_id:
+        mine = mine.filter(key_id=key_id)
+    others = mine.exclude(spend_scopes__in=[scope, ACCOUNT | KEY])
+    open_ones = others.filter(state=HoldState.OPEN).aggregate(s=Sum(F("unit_price_microusd") * F("images_held")))
+    taken = others.filter(state=HoldState.CAPTURED).aggregate(s=Sum(F("unit_price_microusd") * F("images_captured")))
+    return int(open_ones["s"] or 0) + int(taken["s"] or 0)
+
+
+def spend_give_back(*, hold: Hold, amount_microusd: int) -> None:
+    """What of a hold was not spent returns to the counters that it stands in."""
+    keys = [WHOLE_ACCOUNT] if hold.spend_scopes & ACCOUNT else []
+    if hold.spend_scopes & KEY and hold.key_id is not None:
+        keys.append(hold.key_id)
+    if not keys or not amount_microusd:
+        return
+    for key_id in keys:
+        SpendMonth.objects.filter(account_id=hold.account_id, month=month_day(hold.created_at), key_id=key_id).update(
+            counted_microusd=F("counted_microusd") - amount_microusd
+        )
+
+
+def spend_refusal(limits: SpendLimits, amount_microusd: int, now: datetime) -> SpendLimitReached | None:
+    """The limit that has no room for this call, in words. Reads only."""
+    for key_id, limit in limits.counters():
+        row = SpendMonth.objects.filter(account_id=limits.account_id, month=month_day(now), key_id=key_id).first()
+        spent = row.opening_microusd + row.counted_microusd if row else 0
+        if spent + amount_microusd > limit:
+            return SpendLimitReached(
+                limit_usd=usd_text(limit, places=2),
+                scope="this key" if key_id else "this account",
+                period=f"{month_day(now):%B %Y}",
+                resets_at=month_end(now).isoformat(),
+            )
+    return None
