@@ -17,9 +17,9 @@ from inference.engine import control
 from inference.engine.errors import RenderFailed
 from inference.engine.families import embeddings, lora
 from inference.engine.families.base import Condition, Model, Role
+from inference.engine.families.controls import Control, fits
 from inference.engine.families.dresses import Dress, MergedTokens
 from inference.engine.families.ip_adapter import IPAdapterDress, IPAdapterFile
-from inference.engine.families.unet import Control
 from inference.engine.parts import PartKind, PartRef
 from inference.engine.pixels import cover, opaque
 from inference.engine.report import Report
@@ -105,14 +105,14 @@ def controls(
             ready = _hint(ref, spec, pictures, size, model_dir, str(model.device))
         values = torch.from_numpy(control.values(ref.kind, ready, mask)).permute(2, 0, 1)[None]
         # As in the pipelines, the first network decides for all whether only the prompted row is steered.
-        guess = spec.guess_mode or bool(networks[0].config.global_pool_conditions)
-        made.append(Control(ref.source, network, values.to(model.device), ref.scale, guess))
+        guess = spec.guess_mode or bool(networks[0].config.get("global_pool_conditions", False))
+        key = f"{ref.source} {ref.kind}"
+        made.append(Control(key, ref.kind, network, values.to(model.device), ref.scale, guess))
     return tuple(made)
 
 
 def _check_fits(ref: ControlRef, network: Any, model: Model) -> None:
-    ours = getattr(model.denoiser.config, "cross_attention_dim", None)
-    if ours is None or network.config.cross_attention_dim != ours:
+    if not fits(network, model.denoiser):
         message = f"controlnet_model {ref.kind}: these weights do not fit the family of {model.model_id}."
         raise RenderFailed(code="invalid_adapter", message=message)
 

@@ -92,11 +92,12 @@ class Drawing:
             mask=self.mask,
             vae=self.vae,
             views=self.views,
+            controls=self.controls,
         )
 
     def _sample(self, start: Start, index: int) -> Sample:
         sample = self.family.start(self.model, start)
-        sample.loras, sample.dress, sample.controls = self.loras, self.dress, self.controls
+        sample.loras, sample.dress = self.loras, self.dress
         if self.spec.deterministic:
             sample.alone = (self.spec.token, index)
         return sample
@@ -104,7 +105,8 @@ class Drawing:
     def _enlarged(self, first: Sample, index: int) -> Sample:
         """The second half of highres_fix: the small picture, enlarged, is drawn over at the full size."""
         start = self._start(self.spec.seed + index)
-        start.image = self.family.decode(self.model, first).resize(self.size, Image.Resampling.LANCZOS)
+        small = self.family.image_of(self.model, self.decode(first))
+        start.image = small.resize(self.size, Image.Resampling.LANCZOS)
         start.strength = HIGHRES_STRENGTH
         second = self._sample(start, index)
         second.steps_before = first.steps
@@ -118,15 +120,19 @@ class Drawing:
         """One step's predictions for samples of this drawing's bucket, whichever jobs they belong to."""
         return self.family.predict(self.model, samples, rows_max)
 
-    def picture(self, sample: Sample, *, tiled: bool = False) -> Image.Image:
-        """`tiled` decodes piece by piece: less memory, and seams that are blended."""
+    def decode(self, sample: Sample, *, tiled: bool = False) -> torch.Tensor:
+        """The sample's pixels. `tiled` works piece by piece: less memory, and seams that are blended."""
         if tiled and hasattr(sample.vae, "enable_tiling"):
             sample.vae.enable_tiling()
         try:
-            image = self.family.decode(self.model, sample)
+            return self.family.decode_pixels(sample.vae, sample.latents)
         finally:
             if tiled and hasattr(sample.vae, "disable_tiling"):
                 sample.vae.disable_tiling()
+
+    def picture(self, pixels: torch.Tensor) -> Image.Image:
+        """The picture of these pixels; outside of a mask, the original's own."""
+        image = self.family.image_of(self.model, pixels)
         if self.mask is not None and self.image is not None:
             image = compose.paste_unmasked(self.image, image, self.mask)
         return image

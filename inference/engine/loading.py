@@ -34,7 +34,9 @@ DIFFUSERS_MODELS: dict[str, Any] = {
         "AutoencoderKL",
         "AutoencoderTiny",
         "ControlNetModel",
+        "FluxControlNetModel",
         "FluxTransformer2DModel",
+        "SD3ControlNetModel",
         "SD3Transformer2DModel",
         "UNet2DConditionModel",
     )
@@ -48,6 +50,11 @@ TOKENIZERS: dict[str, Any] = {
     "CLIPTokenizerFast": transformers.CLIPTokenizer,
     "T5Tokenizer": transformers.T5TokenizerFast,
     "T5TokenizerFast": transformers.T5TokenizerFast,
+}
+# What a folder may hold where the first is asked for.
+INTERCHANGEABLE = {
+    "AutoencoderKL": ("AutoencoderTiny",),
+    "ControlNetModel": ("FluxControlNetModel", "SD3ControlNetModel"),
 }
 # Optional parts of pipelines that the engine brings itself, or not at all.
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermark")
@@ -86,7 +93,7 @@ class Loader:
         if path.is_file():
             return self._single_component(path, class_name)
         named = sources.read_json(path / "config.json").get("_class_name", class_name)
-        if class_name == "AutoencoderKL" and named == "AutoencoderTiny":
+        if named in INTERCHANGEABLE.get(class_name, ()):
             class_name = named
         return self._part(path, class_name, None)
 
@@ -178,16 +185,24 @@ class Loader:
             raise RenderFailed(code="model_unreadable", message=message) from error
         if diffuser:
             network._fix_state_dict_keys_on_load(state)
-        self._fill(network, state, what)
+        self._fill(network, state, what, self._dtype_for(class_name, config))
         network.eval().requires_grad_(False)
-        self._settle(network)
+        self._settle(network, self._dtype_for(class_name, config))
         self._components[key] = network
         return network
 
-    def _fill(self, network: Any, state: State, what: str) -> None:
-        keep = tuple(getattr(network, "_keep_in_fp32_modules", None) or ())
-        in_float = keep if self.dtype == torch.float16 else ()
-        cast = {name: _cast(tensor, self._dtype_of(name, in_float)) for name, tensor in state.items()}
+    def _dtype_for(self, class_name: str, config: dict[str, Any]) -> torch.dtype:
+        """Autoencoders that overflow in float16 say so in their configuration."""
+        overflows = class_name == "AutoencoderKL" and config.get("force_upcast", False)
+        return torch.float32 if overflows and self.dtype == torch.float16 else self.dtype
+
+    def _fill(self, network: Any, state: State, what: str, dtype: torch.dtype) -> None:
+        keep = tuple(getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else ()
+
+        def dtype_of(name: str) -> torch.dtype:
+            return torch.float32 if any(f".{part}." in name for part in keep) else dtype
+
+        cast = {name: _cast(tensor, dtype_of(name)) for name, tensor in state.items()}
         try:
             missing, unexpected = network.load_state_dict(cast, strict=False, assign=True)
         except RuntimeError as error:
@@ -202,15 +217,12 @@ class Loader:
             example = (missing or unexpected)[0]
             raise RenderFailed(code="model_unreadable", message=f"{message} (such as {example}).")
 
-    def _dtype_of(self, name: str, in_float: tuple[str, ...]) -> torch.dtype:
-        return torch.float32 if any(f".{part}." in name for part in in_float) else self.dtype
-
-    def _settle(self, network: torch.nn.Module) -> None:
+    def _settle(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
         """Onto the device. Only floating-point buffers are cast: parameters have their dtype already."""
         for module in network.modules():
             for name, buffer in module.named_buffers(recurse=False):
-                if buffer.is_floating_point() and buffer.dtype != self.dtype:
-                    module._buffers[name] = buffer.to(self.dtype)
+                if buffer.is_floating_point() and buffer.dtype != dtype:
+                    module._buffers[name] = buffer.to(dtype)
         convolutions = self.settings.channels_last and self.device.type == "cuda"
         if convolutions and any(isinstance(module, torch.nn.Conv2d) for module in network.modules()):
             network.to(self.device, memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 
 import torch
@@ -20,7 +20,7 @@ from inference.engine import events, operations
 from inference.engine.drawing import Drawing
 from inference.engine.errors import RenderFailed
 from inference.engine.fairness import FairShare
-from inference.engine.families.base import Sample
+from inference.engine.families.base import Model, Sample
 from inference.engine.outputs import EngineStatus, ResidentModel
 from inference.engine.parts import PartRef
 from inference.engine.pool import Pool
@@ -228,14 +228,17 @@ class Loop:
         return self.row_caps.get(bucket, self.settings.max_rows)
 
     def _step(self, rows: list[Row]) -> None:
-        for row, prediction in self._predict(rows):
+        predicted = self._predict(rows)
+        if not predicted:
+            return
+        whole = torch.stack([torch.isfinite(prediction).all() for _, prediction in predicted]).tolist()
+        for (row, prediction), finite in zip(predicted, whole, strict=True):
             with self._blame([row.work]):
-                if not bool(torch.isfinite(prediction).all()):
-                    message = "The model produced values that are no numbers."
-                    raise RenderFailed(code="not_a_number", message=message)
+                if not finite:
+                    raise RenderFailed(code="not_a_number", message="The model produced values that are no numbers.")
                 self._advance(row, prediction)
 
-    def _predict(self, rows: list[Row]) -> Iterable[tuple[Row, torch.Tensor]]:
+    def _predict(self, rows: list[Row]) -> list[tuple[Row, torch.Tensor]]:
         """One forward for all. If it fails: half the rows when memory ran out, else each alone to find the guilty."""
         drawing, samples = rows[0].work.drawing, [row.sample for row in rows if row.sample]
         assert drawing is not None
@@ -269,28 +272,34 @@ class Loop:
             row.sample = sample.then(sample)
             row.bucket = work.drawing.bucket(row.sample)
             row.cost = _cost(row.sample)
-            return
-        if sample.done:
+        elif sample.done:
             self._finish(row)
-            return
+        else:
+            self._preview(row, sample, work.drawing.model)
+
+    def _preview(self, row: Row, sample: Sample, model: Model) -> None:
         every = self.settings.preview_every_steps
-        if every and sample.step % every == 0 and work.job.listener:
-            png = events.preview_png(work.drawing.model, sample)
-            work.tell("preview", row.index, step, steps, preview_png=png)
+        if every and sample.step % every == 0 and row.work.job.listener:
+            row.work.tell("preview", row.index, *sample.progress, preview_png=events.preview_png(model, sample))
 
     def _finish(self, row: Row) -> None:
+        """Each picture is decoded alone: its bits do not depend on its neighbours, nor the memory on their number."""
         drawing, sample = row.work.drawing, row.sample
         assert drawing is not None
         assert sample is not None
         try:
-            image = drawing.picture(sample)
+            pixels = drawing.decode(sample)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             self.counts["oom"] += 1
             self._release_memory()
-            image = drawing.picture(sample, tiled=True)
-        operations.finish(row, image, self.settings)
+            pixels = drawing.decode(sample, tiled=True)
+        self._deliver(row, pixels)
+
+    def _deliver(self, row: Row, pixels: torch.Tensor) -> None:
+        assert row.work.drawing is not None
+        operations.finish(row, row.work.drawing.picture(pixels), self.settings)
         self.counts["images_done"] += 1
 
     def _release_memory(self) -> None:

@@ -269,6 +269,22 @@ def controlnet(network: UNet2DConditionModel, seed: int = 0, **extra: Any) -> Co
     return net
 
 
+def flow_controlnet(transformer: Any, seed: int = 0) -> Any:
+    """A ControlNet of an SD3 or Flux transformer. Its zero layers are filled with noise, as above."""
+    from diffusers import FluxControlNetModel, SD3ControlNetModel
+
+    torch.manual_seed(seed)
+    config = {key: value for key, value in transformer.config.items() if not key.startswith("_")}
+    if isinstance(transformer, FluxTransformer2DModel):
+        net = FluxControlNetModel.from_config(config | {"num_layers": 1, "num_single_layers": 1, "num_mode": 7})
+    else:
+        net = SD3ControlNetModel.from_config(config | {"num_layers": 1, "force_zeros_for_pooled_projection": False})
+    for name, parameter in net.named_parameters():
+        if "controlnet" in name or "pos_embed_input" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
 def safety_checker(*, flags: bool, width: int = 32, side_px: int = 32) -> tuple[Any, CLIPImageProcessorPil]:
     """The CLIP safety checker and its preprocessor; it flags every picture or none, so that both ways can be tested."""
     torch.manual_seed(0)

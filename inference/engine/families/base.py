@@ -101,6 +101,7 @@ class Family(abc.ABC):
         self.set_timesteps(model, scheduler, start.steps, size)
         timesteps = scheduler.timesteps
         generator = torch.Generator("cpu").manual_seed(start.seed)
+        controls = self.start_controls(model, start, generator)
         from_picture = start.image is not None or start.latents is not None
         if from_picture:
             begin = self.first_step(start.steps, start.strength) * scheduler.order
@@ -117,6 +118,7 @@ class Family(abc.ABC):
             conditions=start.conditions,
             size=size,
             vae=start.vae or model.vae,
+            controls=controls,
         )
         if start.latents is not None:
             sample.image_latents = start.latents
@@ -129,6 +131,10 @@ class Family(abc.ABC):
         if start.mask is not None and start.image is not None:
             self._start_mask(model, sample, start, generator)
         return sample
+
+    def start_controls(self, model: Model, start: Start, generator: torch.Generator) -> tuple[Any, ...]:
+        """The ControlNets' hints as their networks see them."""
+        return start.controls
 
     def _keeps_picture(self, model: Model, start: Start) -> bool:
         """An inpainting network sees the picture through extra channels and needs its latents only to start from."""
@@ -255,18 +261,16 @@ class Family(abc.ABC):
             return latents * std / vae.config.scaling_factor + mean
         return latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
 
-    def decode(self, model: Model, sample: Sample) -> Image.Image:
-        pixels = self.decode_pixels(sample.vae, sample.latents)
-        if not bool(torch.isfinite(pixels).all()):
-            raise RenderFailed(
-                code="not_a_number", message="The picture's decoder produced values that are no numbers."
-            )
-        image: Image.Image = VaeImageProcessor(vae_scale_factor=model.scale).postprocess(pixels.cpu())[0]
-        return image
-
     def decode_pixels(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         pixels: torch.Tensor = vae.decode(self.unscale_latents(vae, latents).to(vae.dtype), return_dict=False)[0]
         return pixels.float()
+
+    def image_of(self, model: Model, pixels: torch.Tensor) -> Image.Image:
+        if not bool(torch.isfinite(pixels).all()):
+            message = "The picture's decoder produced values that are no numbers."
+            raise RenderFailed(code="not_a_number", message=message)
+        image: Image.Image = VaeImageProcessor(vae_scale_factor=model.scale).postprocess(pixels.cpu())[0]
+        return image
 
 
 def _merged(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:

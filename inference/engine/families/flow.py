@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
-from inference.engine.families.base import Family, Model, Sample
+from inference.engine.families.base import Family, Model, Sample, Start
 from inference.engine.scheduler_names import FLOW
 
 
@@ -21,6 +21,16 @@ class FlowFamily(Family):
 
     def first_step(self, steps: int, strength: float) -> int:
         return min(int(max(steps - steps * strength, 0)), steps - 1)
+
+    def start_controls(self, model: Model, start: Start, generator: torch.Generator) -> tuple[Any, ...]:
+        """These networks see latents of the hint, which are drawn before the noise; some see its pixels."""
+        vae = start.vae or model.vae
+        return tuple(
+            control
+            if getattr(control.network, "input_hint_block", None) is not None
+            else control.with_latents(model, vae, generator)
+            for control in start.controls
+        )
 
     def noise_scale(self, scheduler: Any) -> float:
         return 1.0

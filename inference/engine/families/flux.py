@@ -14,6 +14,7 @@ from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RES
 from PIL import Image
 
 from inference.engine.families.base import Batch, Condition, Model, Sample, Start
+from inference.engine.families.controls import flux_residuals
 from inference.engine.families.flow import FlowFamily, takes
 
 MAX_SHIFT = 1.15
@@ -79,16 +80,17 @@ class Flux(FlowFamily):
             patches = torch.cat([patches, pack(reference.to(patches))], dim=1)
             ids = torch.cat([ids, self._ids(model, reference, 1)], dim=0)
         text = batch.told["text"]
-        prediction = model.denoiser(
-            hidden_states=patches,
-            timestep=batch.timesteps / 1000,
-            guidance=batch.told.get("guidance"),
-            pooled_projections=batch.told["pooled"],
-            encoder_hidden_states=text,
-            txt_ids=torch.zeros(text.shape[1], 3, device=text.device, dtype=text.dtype),
-            img_ids=ids,
-            return_dict=False,
-        )[0]
+        told = {
+            "hidden_states": patches,
+            "timestep": batch.timesteps / 1000,
+            "guidance": batch.told.get("guidance"),
+            "pooled_projections": batch.told["pooled"],
+            "encoder_hidden_states": text,
+            "txt_ids": torch.zeros(text.shape[1], 3, device=text.device, dtype=text.dtype),
+            "img_ids": ids,
+            "return_dict": False,
+        }
+        prediction = model.denoiser(**told, **flux_residuals(model, batch, told, pack))[0]
         return unpack(prediction[:, : (height // 2) * (width // 2)], height, width)
 
     def _ids(self, model: Model, latents: torch.Tensor, layer: int) -> torch.Tensor:

@@ -91,6 +91,7 @@ class Start:
     latents: torch.Tensor | None = None
     vae: Any = None
     views: tuple[View, ...] = ()
+    controls: tuple[Any, ...] = ()
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

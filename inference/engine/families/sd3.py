@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 
 from inference.engine.families.base import Batch, Condition, Model, Role
+from inference.engine.families.controls import sd3_residuals
 from inference.engine.families.flow import FlowFamily
 
 MAX_SHIFT = 1.16
@@ -63,5 +64,6 @@ class StableDiffusion3(FlowFamily):
             encoder_hidden_states=batch.told["text"],
             pooled_projections=batch.told["pooled"],
             return_dict=False,
+            **sd3_residuals(model, batch),
         )[0]
         return prediction

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from inference.engine.families.base import Batch, Family, Model, Role, Row, Sample, Start, Tensors
+from inference.engine.families.base import Batch, Family, Model, Sample, Start, Tensors
+from inference.engine.families.controls import unet_residuals
 from inference.engine.scheduler_names import CLASSIC
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One ControlNet of a sample: `hint` is 1 x 3 x height x width in 0..1. Samples with equal keys may share."""
-
-    key: str
-    network: Any
-    hint: torch.Tensor
-    scale: float
-    guess: bool = False
 
 
 class UNetFamily(Family):
@@ -64,7 +53,7 @@ class UNetFamily(Family):
             timestep_cond=batch.told.get("guidance"),
             added_cond_kwargs=added,
             return_dict=False,
-            **_residuals(model, batch, added),
+            **unet_residuals(model, batch, added),
         )[0]
         return prediction
 
@@ -78,41 +67,3 @@ class UNetFamily(Family):
 
     def runs_twice(self, model: Model, guidance: float) -> bool:
         return guidance > 1.0 and model.denoiser.config.time_cond_proj_dim is None
-
-
-def _residuals(model: Model, batch: Batch, added: dict[str, Any] | None) -> dict[str, Any]:
-    """The ControlNets' sums for every row. Strength, and what guess mode does, are factors per row and depth."""
-    networks = batch.rows[0].sample.controls
-    total: list[torch.Tensor] = []
-    for place, control in enumerate(networks):
-        mine = [row.sample.controls[place] for row in batch.rows]
-        down, middle = control.network(
-            batch.latents[:, : control.network.config.in_channels],
-            batch.timesteps,
-            encoder_hidden_states=batch.told["text"],
-            controlnet_cond=torch.cat([c.hint for c in mine]).to(model.dtype),
-            added_cond_kwargs=added,
-            return_dict=False,
-        )
-        outputs = [*down, middle]
-        factors = torch.stack([_factors(c, row, len(outputs)) for c, row in zip(mine, batch.rows, strict=True)])
-        factors = factors.to(model.device, model.dtype)
-        scaled = [out * factors[:, depth].view(-1, 1, 1, 1) for depth, out in enumerate(outputs)]
-        total = scaled if not total else [a + b for a, b in zip(total, scaled, strict=True)]
-    if not total:
-        return {}
-    return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
-
-
-def _factors(control: Control, row: Row, depths: int) -> torch.Tensor:
-    """In guess mode only the prompted row is steered, and shallow layers less than deep ones.
-
-    The ramp from 0.1 to 1 is that of diffusers' ControlNetModel (`guess_mode`).
-    """
-    if not control.guess:
-        return torch.full((depths,), control.scale)
-    if row.condition.role is Role.NEGATIVE:
-        return torch.zeros(depths)
-    pooled = bool(control.network.config.global_pool_conditions)
-    ramp = torch.ones(depths) if pooled else torch.logspace(-1, 0, depths)
-    return ramp * control.scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from inference.engine.errors import RenderFailed
-from inference.engine.spec import Family, Operation
+from inference.engine.spec import ControlRef, Family, Operation
 from tests.inference.engine.bench import (
     NEGATIVE,
     PROMPT,
@@ -47,6 +48,8 @@ def families_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (_, build) in BUILDERS.items():
         tiny_models.save(build(), folder / name)
     tiny_models.save(tiny_models.sdxl_refiner(), folder / "sdxl-refiner")
+    tiny_models.save(tiny_models.flow_controlnet(tiny_models.flux().transformer), folder / "flux-dev-control")
+    tiny_models.save(tiny_models.flow_controlnet(tiny_models.sd3().transformer), folder / "sd3-control")
     return folder
 
 
@@ -201,3 +204,71 @@ def test_what_flux_ignores_is_reported(bench: Bench) -> None:
 def test_an_inpainting_network_also_draws_without_a_mask(bench: Bench) -> None:
     (output,) = bench.finish(bench.submit(spec(model("sdxl-inpainting", Family.SDXL))))
     assert output.images[0].image.size == (64, 64)
+
+
+class TestControl:
+    HINTS = {"hint": noise_picture(seed=4)}
+
+    def controlled(self, name: str, family: Family, scale: float, kind: str = "tile") -> Any:
+        ref = ControlRef(kind=kind, source=f"{name}-control", scale=scale, image="hint")
+        return spec(model(name, family), controls=(ref,), guidance_scale=1.0, num_inference_steps=3)
+
+    def test_flux_union_networks_are_told_the_kind(self, bench: Bench, families_dir: Path) -> None:
+        from diffusers import FluxControlNetModel, FluxControlNetPipeline
+
+        told = [("gray", 5, 0.7), ("gray", 5, 0.3), ("tile", 1, 0.7)]
+        jobs = [bench.submit(self.controlled("flux-dev", Family.FLUX, s, kind), self.HINTS) for kind, _, s in told]
+        bench.finish(*jobs)
+        assert max(len(rows) for rows in bench.loop.forwards[-6:]) == 2  # One network, but another kind is another key.
+        net = FluxControlNetModel.from_pretrained(str(families_dir / "flux-dev-control"))
+        parts = {k: v for k, v in plain(families_dir, "flux-dev", 0).components.items() if v is not None}
+        pipe = FluxControlNetPipeline(**parts, controlnet=net)
+        pipe.set_progress_bar_config(disable=True)
+        for job, (_, mode, scale) in zip(jobs, told, strict=True):
+            picture = pipe(
+                prompt=PROMPT,
+                control_image=self.HINTS["hint"],
+                control_mode=mode,
+                controlnet_conditioning_scale=scale,
+                guidance_scale=1.0,
+                num_inference_steps=3,
+                generator=seeded(7),
+                width=64,
+                height=64,
+                output_type="pt",
+            ).images
+            assert apart(bench.loop.pixels[job.spec.token, 0], picture) <= SAME
+
+    def test_sd3(self, bench: Bench, families_dir: Path) -> None:
+        """The plain pipeline draws the hint's latents from torch's global generator."""
+        from diffusers import SD3ControlNetModel, StableDiffusion3ControlNetPipeline
+
+        pixels = bench.draw(self.controlled("sd3", Family.SD3, 0.6), self.HINTS)
+        without = bench.draw(spec(model("sd3", Family.SD3), guidance_scale=1.0, num_inference_steps=3))
+        net = SD3ControlNetModel.from_pretrained(str(families_dir / "sd3-control"))
+        parts = {k: v for k, v in plain(families_dir, "sd3", 0).components.items() if v is not None}
+        pipe = StableDiffusion3ControlNetPipeline(**parts, controlnet=net)
+        pipe.set_progress_bar_config(disable=True)
+        torch.manual_seed(7)
+        generator = torch.Generator().manual_seed(7)
+        torch.randn(1, 16, 8, 8, generator=generator)  # The engine draws both from the picture's own generator.
+        picture = pipe(
+            prompt=PROMPT,
+            control_image=self.HINTS["hint"],
+            controlnet_conditioning_scale=0.6,
+            guidance_scale=1.0,
+            num_inference_steps=3,
+            generator=generator,
+            width=64,
+            height=64,
+            output_type="pt",
+        ).images
+        assert apart(pixels, picture) <= SAME
+        assert apart(pixels, without) > 0.001
+
+    def test_a_network_of_another_family_is_refused(self, bench: Bench) -> None:
+        job = self.controlled("sd3", Family.SD3, 1.0)
+        wrong = dataclasses.replace(job, model=model("flux-dev", Family.FLUX))
+        with pytest.raises(RenderFailed) as failure:
+            bench.finish(bench.submit(wrong, self.HINTS))
+        assert failure.value.code == "invalid_adapter"
