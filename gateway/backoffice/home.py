@@ -82,7 +82,7 @@ def home(request: StaffRequest) -> HttpResponse:
 
 def money_rows(sums: list[tuple[Sums, Sums]]) -> list[tuple[str, list[Cell]]]:
     return [
-        (label, [_cell(getattr(now, name), getattr(before, name), spent) for now, before in sums])
+        (label, [_cell(getattr(now, name), getattr(before, name), _amount) for now, before in sums])
         for name, label, _ in MONEY_ROWS
     ]
 
@@ -95,6 +95,12 @@ def call_rows(sums: list[tuple[Sums, Sums]]) -> list[tuple[str, list[Cell]]]:
     ]
 
 
+def _amount(amount_microusd: int) -> str:
+    """An estimate needs no more than four decimals; cut towards zero."""
+    sign = -1 if amount_microusd < 0 else 1
+    return spent(sign * (abs(amount_microusd) // 100 * 100))
+
+
 def _cell(now: int, before: int, text: Any) -> Cell:
     return Cell(text(now), change_text(now, before))
 
@@ -104,8 +110,10 @@ def change_text(now: int, before: int) -> str:
     share = change(now, before)
     if share is None:
         return "new" if now else ""
+    if share > 9.99:
+        return ">999\N{NO-BREAK SPACE}%"
     sign = "+" if share > 0 else "\N{MINUS SIGN}" if share < 0 else "±"
-    return f"{sign}{min(abs(share) * 100, 999):.0f}\N{NO-BREAK SPACE}%"
+    return f"{sign}{abs(share) * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,7 @@ def alerts(waiting: list[Waiting], workers: dict[str, int], now: datetime) -> li
         failing=Count("pk", filter=Q(failures_in_row__gt=0)), paused=Count("pk", filter=Q(paused_at__isnull=False))
     )
     if failing["failing"]:
-        text = f"{failing['failing']} webhook receivers fail, {failing['paused']} paused"
+        text = f"Webhook receivers: {failing['failing']} failing, {failing['paused']} paused"
         found.append(Alert("warn", text, reverse("backoffice:webhooks")))
     open_disputes = Dispute.objects.exclude(status__in=("won", "lost", "warning_closed")).count()
     if open_disputes:

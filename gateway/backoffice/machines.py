@@ -33,6 +33,8 @@ from inference.states import generation_requeue
 
 TONES = {"idle": "ok", "busy": "busy", "draining": "warn", "lost": "bad", "starting": "info"}
 RATE_OVER = timedelta(minutes=60)
+MEASURES = ("memory_used_bytes", "memory_budget_bytes", "uptime_s", "run_ms_p50", "run_ms_p95", "images", "failures")
+UNREPORTED: dict[str, Any] = dict.fromkeys((*MEASURES, "oom_count", "device", "loading"))
 LISTED_MAX = 100
 FAILED_SHOWN = 20
 PRIORITIES = (("10", "Before all others"), ("5", "Raised"), ("0", "Normal"), ("-5", "After the others"))
@@ -56,7 +58,7 @@ class Machine:
 
     @property
     def report(self) -> dict[str, Any]:
-        return dict(self.worker.report)
+        return UNREPORTED | self.worker.report
 
     @property
     def running(self) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ class Machine:
     def images_per_hour(self) -> float | None:
         """Over its whole life: a worker reports how many it has made and for how long it has been up."""
         uptime_s = self.report.get("uptime_s") or 0
-        return self.report.get("images", 0) * 3600 / uptime_s if uptime_s >= 60 else None
+        return (self.report["images"] or 0) * 3600 / uptime_s if uptime_s >= 60 else None
 
 
 def _percent(item: dict[str, Any]) -> int:

@@ -1,0 +1,267 @@
+"""A month of invented traffic for demonstrations and screenshots, through the services that real calls pass.
+
+Every call is admitted, leased and settled as always, with the clock passed in, so that the books balance. Only the
+pictures are missing. Each call is one transaction: a running dispatcher never sees one of them waiting.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django.db import transaction
+
+from accounts.errors import DomainError
+from accounts.models import Account, User
+from billing.models import Mode, TopUp, TopUpState, Wallet
+from billing.services import funds_grant, plan_assign
+from billing.topups import topup_credit
+from gateway.api.authentication import caller_authenticate
+from gateway.services import account_open, generation_abort, generation_cancel, generation_place, generation_settle
+from inference.engine.spec import ModelRef, Operation, RenderedImage, RenderResult, RenderSpec
+from inference.models import Generation, ImageModel
+from inference.selectors import model_find
+from inference.services import worker_seen
+from inference.states import generation_lease, lease_renew
+
+DOMAIN = "demo.example"
+# From the block that documentation may use (RFC 5737).
+ADDRESS = "203.0.113.20"
+WORKER = "demo-fleet"
+WORKER_COST_MICROUSD_PER_HOUR = 1_900_000
+NAMES = (
+    "Blue Harbour Studio", "Papierboot", "Kestrel Games", "Nine Lamps", "Northwind Prints", "Atelier Mirabel",
+    "Quiet Orchard", "Tessellate", "Lantern & Co", "Pocket Comics", "Ferrovia", "Saltmarsh Media", "Mosaic Labs",
+    "Cloudberry", "Redwood Posters", "Little Planet",
+)  # fmt: skip
+# plan, share of the traffic, top-ups in cents
+KINDS: tuple[tuple[str, float, tuple[int, ...]], ...] = (
+    ("payg", 5.0, (2500, 5000, 10_000)),
+    ("unlimited", 3.0, ()),
+    ("free", 1.0, ()),
+    ("payg", 1.5, (500, 1000)),
+    ("free", 0.6, ()),
+)
+ENDPOINTS = (("v6/images/text2img", "v6"), ("v7/images/text-to-image", "v7"), ("v6/realtime/text2img", "v6"))
+SIZES = ((512, 512), (768, 512), (512, 768), (1024, 1024))
+PROMPTS = (
+    "a red circle on a blue background", "a small boat at dawn", "a yellow house under two moons",
+    "green hills and a white road", "a black cat on a striped chair",
+)  # fmt: skip
+# As own limits: a month of a few thousand calls would else stay inside the free ones and show no money.
+FREE_CALLS_OF_PAYERS = 3
+FAILED_SHARE, CANCELLED_SHARE = 0.035, 0.012
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    account: Account
+    key: str
+    since: datetime
+    share: float
+    top_ups: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Made:
+    """What came of it."""
+
+    customers: int = 0
+    calls: int = 0
+    refused: int = 0
+
+
+class Traffic:
+    """The same seed, days and clock make the same calls."""
+
+    def __init__(self, *, days: int, calls_per_day: int, seed: int, now: datetime) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - inventing traffic, not secrets
+        self.days, self.calls_per_day, self.now = days, calls_per_day, now
+        self.start = now - timedelta(days=days)
+        self.models = list(ImageModel.objects.filter(published=True).values_list("model_id", flat=True))
+        self.made = Made()
+
+    def run(self) -> Made:
+        self._fleet()
+        customers = [self._customer(number, name) for number, name in enumerate(NAMES)]
+        self.made.customers = len(customers)
+        for at in self._moments():
+            there = [customer for customer in customers if customer.since <= at]
+            if there:
+                chosen = self.random.choices(there, weights=[customer.share for customer in there])[0]
+                with transaction.atomic():
+                    self._call(chosen, at)
+        return self.made
+
+    def _fleet(self) -> None:
+        """The worker that these calls name says goodbye at once: nothing is ever assigned to it."""
+        report = {
+            "state": "lost",
+            "slots": 4,
+            "version": "1",
+            "cost_microusd_per_hour": WORKER_COST_MICROUSD_PER_HOUR,
+            "device": "invented",
+        }
+        worker_seen(name=WORKER, report=report, now=self.now)
+
+    def _customer(self, number: int, name: str) -> Customer:
+        plan_code, share, top_ups = KINDS[number % len(KINDS)]
+        # The first half were there from the beginning; the others joined during the first three quarters.
+        late = 0.0 if number < len(NAMES) // 2 else self.random.random() * 0.75
+        since = self.start + (self.now - self.start) * late
+        with transaction.atomic():
+            email = f"{name.split()[0].lower()}@{DOMAIN}"
+            user = User.objects.create_user(email, name=name, date_joined=since)
+            EmailAddress.objects.create(user=user, email=email, verified=number % 7 != 6, primary=True)
+            account, key = account_open(owner=user, now=since, name=name)
+            if plan_code == "unlimited":
+                plan_assign(account_id=account.pk, plan_code=plan_code, now=since)
+            elif plan_code == "payg":
+                Wallet.objects.filter(pk=account.pk).update(overrides={"free_calls_per_day": FREE_CALLS_OF_PAYERS})
+            customer = Customer(account, key.text, since, share * self.random.uniform(0.4, 1.6), top_ups)
+            if top_ups:
+                self._top_up(customer, since)
+            if number % 6 == 1:
+                self._grant(account, since)
+        return customer
+
+    def _grant(self, account: Account, at: datetime) -> None:
+        funds_grant(
+            account_id=account.pk,
+            amount_microusd=5_000_000,
+            op_key=f"demo:{account.pk}",
+            now=at,
+            reason="Welcome of the demo",
+        )
+
+    def _top_up(self, customer: Customer, at: datetime) -> None:
+        """Funds as the payment provider's stand-in would have brought them."""
+        top_up = TopUp.objects.create(
+            account=customer.account,
+            mode=Mode.SANDBOX,
+            amount_cents=self.random.choice(customer.top_ups),
+            state=TopUpState.OPEN,
+            created_at=at,
+        )
+        topup_credit(top_up=top_up, payment_intent_id=None, now=at)
+
+    def _moments(self) -> Iterator[datetime]:
+        """More by day than by night, fewer at weekends, growing over the month, in their order."""
+        for day in range(self.days):
+            start = self.start + timedelta(days=day)
+            weekend = 0.6 if start.weekday() >= 5 else 1.0
+            growth = 0.7 + 0.6 * day / max(self.days, 1)
+            count = round(self.calls_per_day * weekend * growth * self.random.uniform(0.85, 1.15))
+            yield from sorted(start + self._time_of_day(start) for _ in range(count))
+
+    def _time_of_day(self, start: datetime) -> timedelta:
+        while True:
+            span = timedelta(seconds=self.random.random() * 86_400)
+            hour = (start + span).hour
+            if self.random.random() < 0.35 + 0.65 * max(math.sin((hour - 5) / 24 * 2 * math.pi), 0.0):
+                return span
+
+    def _call(self, customer: Customer, at: datetime) -> None:
+        try:
+            caller = caller_authenticate(key=customer.key, address=ADDRESS, now=at)
+            placed = generation_place(caller=caller, order=self._order(customer, at), idempotency_key=None, now=at)
+        except DomainError as refusal:
+            self.made.refused += 1
+            if refusal.code == "funds_exhausted" and customer.top_ups:
+                self._top_up(customer, at)
+            return
+        self.made.calls += 1
+        self._render(placed.generation, at)
+
+    def _order(self, customer: Customer, at: datetime) -> Any:
+        """What the API's edge would have made of a request (gateway.api.orders.GenerationOrder)."""
+        model = model_find(self.random.choice(self.models))
+        width_px, height_px = self.random.choices(SIZES, weights=(6, 2, 2, 1))[0]
+        token, samples = uuid.UUID(int=self.random.getrandbits(128)).hex, self.random.choices((1, 2, 4), (8, 2, 1))[0]
+        endpoint, api_version = self.random.choices(ENDPOINTS, weights=(4, 5, 1))[0]
+        prompt = self.random.choice(PROMPTS)
+        spec = RenderSpec(
+            token=token,
+            account=str(customer.account.pk),
+            operation=Operation.TEXT_TO_IMAGE,
+            model=ModelRef(model_id=model.model_id, family=model.family, source=model.source),
+            prompt=prompt,
+            width_px=width_px,
+            height_px=height_px,
+            num_inference_steps=self.random.choice((20, 25, 30)),
+            samples=samples,
+            output_keys=tuple(f"generations/{token}-{index}.png" for index in range(samples)),
+        )
+        return SimpleNamespace(
+            endpoint=endpoint,
+            api_version=api_version,
+            model=model,
+            spec=spec,
+            reply={},
+            instant_response=False,
+            webhook_url=None,
+            track_id=None,
+            asked={"prompt": prompt, "model_id": model.model_id, "samples": samples},
+            body_digest="",
+            received_at=at,
+        )
+
+    def _render(self, generation: Generation, at: datetime) -> None:
+        wait_s = self.random.expovariate(1 / 0.6)
+        run_s = self.random.lognormvariate(0.6, 0.45) * generation.images_requested
+        started, ended = at + timedelta(seconds=wait_s), at + timedelta(seconds=wait_s + run_s)
+        fate = self.random.random()
+        if fate < CANCELLED_SHARE:
+            generation_cancel(account_id=generation.account_id, generation_id=generation.pk, now=started)
+            return
+        generation_lease(generation_id=generation.pk, worker=WORKER, lease_until=ended)
+        lease_renew(generation_id=generation.pk, attempt=1, lease_until=ended, now=started, step=0, steps=0)
+        if fate < CANCELLED_SHARE + FAILED_SHARE:
+            self._fail(generation, ended)
+            return
+        result = self._result(generation, wait_ms=int(wait_s * 1000), run_ms=int(run_s * 1000))
+        generation_settle(generation_id=generation.pk, result=result, now=ended)
+
+    def _fail(self, generation: Generation, at: datetime) -> None:
+        code, message = self.random.choice(
+            (
+                ("out_of_memory", "The picture does not fit into the memory of the render worker."),
+                ("render_lost", "The picture could not be rendered: its render worker was lost several times."),
+                ("render_failed", "The picture could not be rendered."),
+            )
+        )
+        generation_abort(generation_id=generation.pk, error_code=code, error_message=message, now=at)
+
+    def _result(self, generation: Generation, *, wait_ms: int, run_ms: int) -> RenderResult:
+        images = tuple(
+            RenderedImage(
+                index=index,
+                key=generation.spec["output_keys"][index],
+                seed=self.random.randrange(2**31),
+                width_px=generation.width_px,
+                height_px=generation.height_px,
+                bytes=generation.width_px * generation.height_px,
+                sha256="0" * 64,
+                flagged=self.random.random() < 0.01,
+            )
+            for index in range(generation.images_requested)
+        )
+        return RenderResult(
+            token=generation.token,
+            attempt=1,
+            images=images,
+            wait_ms=wait_ms,
+            run_ms=run_ms,
+            gpu_time_ms=int(run_ms * 0.85),
+        )
+
+
+def there_already() -> bool:
+    return User.objects.filter(email__endswith=f"@{DOMAIN}").exists()

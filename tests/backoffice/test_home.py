@@ -1,0 +1,136 @@
+"""The console's first screen: sums that are the ledger's, spans against those before them, and what needs somebody."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from billing.models import EntryKind, LedgerEntry
+from gateway.backoffice.figures import compared, gpu_cost_microusd, spans, top
+from gateway.backoffice.home import change_text
+from gateway.models import AuditRun, WebhookReceiver
+from gateway.services import generation_settle
+from inference.services import worker_seen
+from tests.conftest import Member
+from tests.support.money import fund, move_to, wallet_of
+from tests.support.orders import delivered, failed, place
+
+NOON = datetime(2026, 6, 17, 12, 7, tzinfo=UTC)
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    return {"state": "idle", "slots": 1, "cost_microusd_per_hour": 3_600_000, **changes}
+
+
+def paid_call(member: Member, **changes: Any) -> None:
+    generation = place(member, **changes).generation
+    generation_settle(generation_id=generation.pk, result=delivered(generation), now=timezone.now())
+
+
+@pytest.fixture
+def payer(alice: Member) -> Member:
+    """alice with funds and without free calls."""
+    fund(alice.account, 10_000_000)
+    wallet = wallet_of(alice.account)
+    wallet.overrides = {"free_calls_per_day": 0}
+    wallet.save()
+    return alice
+
+
+class TestSpans:
+    def test_today_is_the_utc_day_and_compares_with_yesterday_until_this_hour(self) -> None:
+        today = spans(NOON)[0]
+        assert (today.start, today.end) == (NOON.replace(hour=0, minute=0), NOON)
+        assert (today.before_start, today.before_end) == (today.start - timedelta(days=1), NOON - timedelta(days=1))
+
+    def test_a_change_is_told_in_words_only_where_there_was_something(self) -> None:
+        assert change_text(112, 100) == "+12\N{NO-BREAK SPACE}%"
+        assert change_text(97, 100) == "\N{MINUS SIGN}3\N{NO-BREAK SPACE}%"
+        assert (change_text(5, 0), change_text(0, 0)) == ("new", "")
+
+    def test_render_time_costs_its_share_of_an_hour(self) -> None:
+        assert gpu_cost_microusd(1_800_000, per_hour_microusd=2_000_000) == 1_000_000
+
+
+class TestSums:
+    def test_they_are_the_ledgers_and_fall_into_their_own_span(self, payer: Member) -> None:
+        with time_machine.travel(NOON - timedelta(days=1, hours=2), tick=False):
+            paid_call(payer)
+        with time_machine.travel(NOON, tick=False):
+            paid_call(payer, samples=2)
+            now, before = compared(spans(NOON)[0], per_hour_microusd=3_600_000)
+        taken = -sum(LedgerEntry.objects.filter(kind=EntryKind.CAPTURE).values_list("amount_microusd", flat=True))
+        assert now.charged_microusd + before.charged_microusd == taken > 0
+        assert (now.calls, now.images, before.calls, before.images) == (1, 2, 1, 1)
+        assert now.gpu_microusd == 900 * 3_600_000 // 3_600_000
+
+    def test_what_lies_between_the_two_spans_of_today_belongs_to_neither(self, payer: Member) -> None:
+        with time_machine.travel(NOON - timedelta(days=1) + timedelta(hours=3), tick=False):
+            paid_call(payer)
+        now, before = compared(spans(NOON)[0], per_hour_microusd=0)
+        assert (now.calls, before.calls) == (0, 0)
+
+    def test_grants_are_no_income(self, alice: Member) -> None:
+        with time_machine.travel(NOON, tick=False):
+            fund(alice.account, 7_000_000)
+            now, _ = compared(spans(NOON)[0], per_hour_microusd=0)
+        assert (now.granted_microusd, now.added_microusd) == (7_000_000, 0)
+
+    def test_failed_calls_are_counted_and_cost_the_customer_nothing(self, payer: Member) -> None:
+        with time_machine.travel(NOON, tick=False):
+            generation = place(payer).generation
+            generation_settle(generation_id=generation.pk, result=failed(generation), now=NOON)
+            now, _ = compared(spans(NOON)[0], per_hour_microusd=0)
+        assert (now.calls, now.failed, now.charged_microusd, now.error_share) == (1, 1, 0, 1.0)
+
+    def test_the_largest_customer_comes_first(self, payer: Member, charlie: Member) -> None:
+        paid_call(charlie)
+        paid_call(payer)
+        rows = top("account_id", since=timezone.now() - timedelta(days=1), limit=5)
+        assert [row.key for row in rows] == [payer.account.pk, charlie.account.pk]
+
+
+class TestThePage:
+    def test_it_asks_the_same_few_queries_whatever_there_is(
+        self, as_owner: Client, payer: Member, charlie: Member
+    ) -> None:
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as asked:
+                assert as_owner.get("/console").status_code == 200
+            return len(asked)
+
+        queries()
+        few = queries()
+        for member in (payer, charlie):
+            move_to(charlie.account, "payg")
+            paid_call(member)
+            place(member)
+        worker_seen(name="gpu-1", report=report(), now=timezone.now())
+        assert queries() <= few + 1  # the names of the top customers
+        assert few <= 29
+
+    def test_it_says_what_needs_somebody(self, as_owner: Client, alice: Member) -> None:
+        WebhookReceiver.objects.create(account_id=alice.account.pk, origin="https://a.example", failures_in_row=3)
+        page = as_owner.get("/console").content.decode()
+        assert "No render worker is alive" in page
+        assert "Webhook receivers: 1 failing, 0 paused" in page
+        assert "The books have not been proved" in page
+
+    def test_differences_in_the_books_are_told(self, as_owner: Client) -> None:
+        AuditRun.objects.create(ran_at=timezone.now(), took_ms=1, differences=2, findings=[])
+        assert "The books have 2 differences" in as_owner.get("/console").content.decode()
+
+    def test_every_card_leads_to_a_list_that_opens(self, as_owner: Client, payer: Member) -> None:
+        paid_call(payer)
+        page = as_owner.get("/console").content.decode()
+        main = page[page.index("<main") :]
+        links = {part.split('"')[0].replace("&amp;", "&") for part in main.split('href="')[1:]}
+        assert len(links) >= 8
+        assert {url: as_owner.get(url).status_code for url in links} == dict.fromkeys(links, 200)

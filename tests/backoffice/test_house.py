@@ -1,0 +1,179 @@
+"""The log, models and prices, money, and the invented month: read in keyset pages, changed only by dated facts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import Account
+from billing.models import EntryKind, LedgerEntry, Price, Wallet
+from billing.pricing import price_in_force
+from gateway.audit import audit
+from gateway.backoffice import requests as log
+from gateway.backoffice.catalogue import margins, preview
+from gateway.models import AuditRun, StaffAction
+from gateway.services import generation_settle
+from inference.models import Generation, GenerationState, ImageModel
+from inference.services import worker_seen
+from tests.backoffice.test_home import paid_call, payer, report  # noqa: F401 - a fixture
+from tests.conftest import Member
+from tests.support.money import move_to
+from tests.support.orders import failed, place
+
+
+class TestLog:
+    @pytest.fixture
+    def calls(self, alice: Member, charlie: Member) -> list[Generation]:
+        move_to(alice.account, "premium")
+        made = [place(alice).generation for _ in range(3)] + [place(charlie).generation]
+        generation_settle(generation_id=made[0].pk, result=failed(made[0]), now=timezone.now())
+        return made
+
+    def test_it_goes_back_by_the_last_id_seen(
+        self, as_owner: Client, calls: list[Generation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "PER_PAGE", 3)
+        context = as_owner.get("/console/requests").context
+        assert [row.id for row in context["rows"]] == [one.pk for one in reversed(calls[1:])]
+        older = as_owner.get(f"/console/requests?before={context['next_before']}").context
+        assert ([row.id for row in older["rows"]], older["next_before"]) == ([calls[0].pk], None)
+
+    @pytest.mark.parametrize(
+        ("query", "count"),
+        [("state=failed", 1), ("error=out_of_memory", 1), ("model=demo", 4), ("worker=gpu-9", 0), ("state=odd", 4)],
+    )
+    def test_it_filters_by_the_address(self, as_owner: Client, calls: list[Generation], query: str, count: int) -> None:
+        assert len(as_owner.get(f"/console/requests?{query}").context["rows"]) == count
+
+    def test_it_filters_by_account_key_and_id(self, as_owner: Client, calls: list[Generation], charlie: Member) -> None:
+        for query in (f"account={charlie.account.pk}", f"key={charlie.key_id}", f"q={calls[3].pk}"):
+            rows = as_owner.get(f"/console/requests?{query}").context["rows"]
+            assert [row.id for row in rows] == [calls[3].pk]
+
+    def test_it_asks_few_queries_and_reads_no_bodies(self, as_owner: Client, calls: list[Generation]) -> None:
+        with CaptureQueriesContext(connection) as asked:
+            as_owner.get("/console/requests")
+        assert len(asked) <= 6
+        assert not any('"asked"' in query["sql"] for query in asked)
+
+    def test_a_body_is_shown_only_where_the_account_keeps_it(
+        self, as_owner: Client, calls: list[Generation], alice: Member
+    ) -> None:
+        url = f"/console/requests/{calls[0].pk}"
+        page = as_owner.get(url).content.decode()
+        assert "a red circle" in page
+        assert "Too little memory." in page
+        Account.objects.filter(pk=alice.account.pk).update(retention_days=0)
+        assert "a red circle" not in as_owner.get(url).content.decode()
+
+
+class TestModelsAndPrices:
+    def test_a_models_margin_is_its_charges_less_its_measured_time(self, payer: Member) -> None:  # noqa: F811
+        worker_seen(name="gpu-1", report=report(cost_microusd_per_hour=3_600_000), now=timezone.now())
+        paid_call(payer)
+        row = margins(timezone.now() + timedelta(seconds=1))[0]
+        taken = -LedgerEntry.objects.get(kind=EntryKind.CAPTURE).amount_microusd
+        assert (row.images, row.charged_microusd, row.gpu_microusd) == (1, taken, 900)
+        assert row.margin_microusd == taken - 900
+
+    def test_hiding_a_model_needs_a_reason_and_is_recorded(self, as_owner: Client) -> None:
+        as_owner.post("/console/models/demo/publish", {"published": "no"})
+        assert ImageModel.objects.get(model_id="demo").published
+        as_owner.post("/console/models/demo/publish", {"published": "no", "reason": "licence trouble"})
+        assert not ImageModel.objects.get(model_id="demo").published
+        assert StaffAction.objects.get().reason == "licence trouble"
+        as_owner.post("/console/models/demo/publish", {"published": "yes", "reason": "settled"})
+        assert ImageModel.objects.get(model_id="demo").published
+
+    def test_a_price_is_first_shown_as_what_it_would_have_earned(
+        self,
+        as_owner: Client,
+        payer: Member,  # noqa: F811
+    ) -> None:
+        paid_call(payer, samples=4)
+        versions = Price.objects.count()
+        form = {"amount": "0.01", "reason": "dearer machines", "act": "preview"}
+        shown = as_owner.post("/console/prices/sd15", form).context["preview"]
+        assert (shown.images, shown.would_microusd) == (4, 40_000)
+        assert shown.charged_microusd == -LedgerEntry.objects.get(kind=EntryKind.CAPTURE).amount_microusd
+        assert (Price.objects.count(), StaffAction.objects.count()) == (versions, 0)
+
+    def test_accounts_with_a_price_of_their_own_are_left_out(self, payer: Member) -> None:  # noqa: F811
+        paid_call(payer)
+        Price.objects.create(price_code="sd15", account=payer.account, amount_microusd=1, effective_from=timezone.now())
+        assert preview(price_code="sd15", amount_microusd=9, now=timezone.now()).images == 0
+
+    def test_setting_it_makes_a_dated_version_and_edits_none(self, as_owner: Client) -> None:
+        before = price_in_force(price_code="sd15", account_id=None, now=timezone.now())
+        form = {"amount": "0.01", "reason": "dearer machines", "act": "set", "effective_from": "2099-01-01T00:00"}
+        assert as_owner.post("/console/prices/sd15", form).status_code == 302
+        assert price_in_force(price_code="sd15", account_id=None, now=timezone.now()) == before
+        version = Price.objects.get(amount_microusd=10_000)
+        assert (version.effective_from.year, version.note) == (2099, "dearer machines")
+        assert StaffAction.objects.get().before == {"amount_microusd": before}
+        again = as_owner.post("/console/prices/sd15", form)
+        assert "There is a version of that moment already." in again.content.decode()
+
+    @pytest.mark.parametrize("change", [{"effective_from": "2020-01-01T00:00"}, {"amount": "0"}, {"amount": "x"}])
+    def test_a_price_of_the_past_or_of_nothing_is_refused(self, as_owner: Client, change: dict[str, str]) -> None:
+        versions = Price.objects.count()
+        as_owner.post("/console/prices/sd15", {"amount": "0.01", "reason": "why", "act": "set", **change})
+        assert Price.objects.count() == versions
+
+
+class TestMoney:
+    def test_the_ledger_leaves_captures_out_until_they_are_asked_for(
+        self,
+        as_owner: Client,
+        payer: Member,  # noqa: F811
+    ) -> None:
+        paid_call(payer)
+        kinds = [entry.kind for entry in as_owner.get("/console/money").context["entries"]]
+        assert kinds == ["grant"]
+        assert len(as_owner.get("/console/money?kind=all").context["entries"]) == 2
+        with CaptureQueriesContext(connection) as asked:
+            as_owner.get(f"/console/money?kind=capture&account={payer.account.pk}")
+        assert len(asked) <= 11
+
+    def test_the_books_are_proved_on_demand_and_the_result_is_kept(
+        self,
+        as_owner: Client,
+        payer: Member,  # noqa: F811
+    ) -> None:
+        paid_call(payer)
+        as_owner.post("/console/money/prove")
+        assert AuditRun.objects.get().differences == 0
+        Wallet.objects.filter(pk=payer.account.pk).update(balance_microusd=99_000_000)
+        as_owner.post("/console/money/prove")
+        page = as_owner.get("/console/money").content.decode()
+        assert "1 differences" in page
+        assert "every balance is the sum of its entries" in page
+        assert StaffAction.objects.count() == 2
+
+
+class TestDemoTraffic:
+    def test_its_books_balance_and_its_calls_fill_the_month(self, catalogue: None, capsys) -> None:
+        call_command("demo_traffic", days=5, calls_per_day=12)
+        assert "16 customers" in capsys.readouterr().out
+        assert [finding for finding in audit() if not finding.passed] == []
+        ended = Generation.objects.exclude(state__in=[GenerationState.WAITING, GenerationState.RUNNING])
+        assert ended.count() == Generation.objects.count() > 20
+        assert len({row.date() for row in Generation.objects.values_list("created_at", flat=True)}) >= 5
+        assert LedgerEntry.objects.filter(kind=EntryKind.TOP_UP).exists()
+
+    def test_it_never_runs_twice_or_where_real_customers_are(self, catalogue: None, settings) -> None:
+        settings.PUBLIC_URL = "https://images.example.com"
+        with pytest.raises(CommandError, match="PUBLIC_URL"):
+            call_command("demo_traffic")
+        settings.PUBLIC_URL = ""
+        call_command("demo_traffic", days=1, calls_per_day=1)
+        with pytest.raises(CommandError, match="already"):
+            call_command("demo_traffic")
+        with pytest.raises(CommandError):
+            call_command("demo_traffic", days=0)
