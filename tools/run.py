@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -39,6 +40,7 @@ def main() -> int:
     arguments = _arguments()
     os.environ.update({"PORT": str(arguments.port), "PYTHONUNBUFFERED": "1"})
     run_folder = _run_folder()
+    sandbox = _payment_sandbox(arguments.port, run_folder)
     if arguments.db == "postgres":
         _start_again_with_postgres(run_folder)
     with _only_one(run_folder):
@@ -47,7 +49,7 @@ def main() -> int:
         os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
         os.umask(0o077)  # what the service writes (database, keys, pictures) is its owner's alone
         facts = _prepare(python, run_folder)
-        return _serve(facts, run_folder)
+        return _serve(facts, run_folder, sandbox)
 
 
 def _arguments() -> argparse.Namespace:
@@ -142,8 +144,24 @@ def _write_facts(facts: dict[str, str], path: Path) -> None:
     part.replace(path)
 
 
-def _serve(facts: dict[str, str], run_folder: Path) -> int:
-    supervisor = Supervisor(read_procfile(ROOT / "Procfile"), os.environ, run_folder / "logs")
+def _payment_sandbox(port: int, run_folder: Path) -> dict[str, str]:
+    """The stand-in Stripe beside the service, so that paying can be clicked through; none where payments are set up,
+    or switched off by an empty BILLING_PROVIDER. It is no part of the Procfile: production must not run it."""
+    if os.environ.get("STRIPE_API_KEY") or os.environ.get("BILLING_PROVIDER", "sandbox") != "sandbox":
+        return {}
+    own_port = port + 46 if port < 65_000 else port - 46
+    os.environ["BILLING_PROVIDER"] = "sandbox"
+    os.environ["STRIPE_API_BASE"] = f"http://127.0.0.1:{own_port}"
+    os.environ.setdefault("STRIPE_WEBHOOK_SECRETS", "whsec_sandbox")
+    secret = os.environ["STRIPE_WEBHOOK_SECRETS"].split(",")[0]
+    command = f"python -m billing.sandbox --port {own_port} --state {shlex.quote(str(run_folder / 'sandbox.json'))}"
+    webhook = f"http://127.0.0.1:{port}/stripe/webhook"
+    return {"sandbox": f"{command} --webhook-url {webhook} --secret {shlex.quote(secret)}"}
+
+
+def _serve(facts: dict[str, str], run_folder: Path, sandbox: dict[str, str]) -> int:
+    processes = read_procfile(ROOT / "Procfile") | sandbox
+    supervisor = Supervisor(processes, os.environ, run_folder / "logs")
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if supervisor.stopping:
