@@ -58,7 +58,7 @@ class Machine:
 
     @property
     def report(self) -> dict[str, Any]:
-        return UNREPORTED | self.worker.report
+        return {**UNREPORTED, **self.worker.report}
 
     @property
     def running(self) -> list[dict[str, Any]]:
