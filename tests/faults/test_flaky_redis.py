@@ -86,3 +86,11 @@ def test_afterwards_no_place_in_a_queue_is_lost(scene, trouble, proxy):
     key = calls_in_a_small_queue(scene, "queue", places=4)
     wait_for_no_refusal(scene, proxy, key, 4, PLACES_FREE_S)
     assert scene.differences() == set()
+
+
+@pytest.mark.control("L13")
+def test_a_limiter_that_forgets_what_redis_missed_loses_places(scene, trouble, proxy):
+    with scene.sabotage(worker="forgets-places", dispatcher="never-reconciles"):
+        key = calls_in_a_small_queue(scene, "forgetful", places=10**6)
+        with pytest.raises(AssertionError, match="what the database does"):
+            wait_for_no_refusal(scene, proxy, key, 4, 5)

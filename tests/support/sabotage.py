@@ -219,12 +219,19 @@ def never_sweeps(module: Any) -> None:
 
 
 def forgets_places(module: Any) -> None:
-    """What Redis did not hear of the first time it never hears of."""
+    """Of ten removals one is lost, and what Redis did not hear of the first time it never hears of."""
+    removals = itertools.count()
 
     def remove(self: Any, keys: list[str], token: str) -> None:
-        self._run(module.REMOVE, keys, [token])
+        if next(removals) % 10:
+            self._run(module.REMOVE, keys, [token])
 
     module.SharedLimiter._remove = remove
+
+
+def never_reconciles(module: Any) -> None:
+    """Believes that the limiter is always told."""
+    module.places_reconcile = lambda now: 0
 
 
 MISTAKES: dict[str, tuple[str, Patch]] = {
@@ -235,6 +242,7 @@ MISTAKES: dict[str, tuple[str, Patch]] = {
     "locks-in-any-order": ("gateway.services.settle", locks_in_any_order),
     "answers-before-commit": ("billing.holds", answers_before_commit),
     "never-sweeps": ("gateway.periodic", never_sweeps),
+    "never-reconciles": ("gateway.periodic", never_reconciles),
     "forgets-places": ("gateway.ratelimit.shared", forgets_places),
 }
 
