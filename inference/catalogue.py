@@ -11,14 +11,29 @@ from inference.models import ImageModel
 GENERATION_OPERATIONS = [Operation.TEXT_TO_IMAGE.value, Operation.IMAGE_TO_IMAGE.value, Operation.INPAINT.value]
 
 
+TRAINED = (
+    "A small model trained by this project on pictures that it draws itself: coloured shapes and simple scenes. It"
+    " shows how the service works, on any machine."
+)
+RANDOM = (
+    "A small model with random weights: it answers every prompt with a pattern. It shows how the service works, on any"
+    " machine, until a trained model takes its place."
+)
+
+
+def demo_is_trained() -> bool:
+    """What the shipped model's card says of itself in its title."""
+    card = (demo.MODEL_DIR / "README.md").read_text()
+    return "random" not in card.partition("\n")[0].lower()
+
+
 def demo_model() -> dict[str, Any]:
     """The shipped model's row, with the model's own numbers: other sizes than its own come out odd."""
     return {
         "model_id": "demo",
         "provider": "local",
         "name": "Demo",
-        "description": "A small model trained by this project on pictures that it draws itself: coloured shapes and"
-        " simple scenes. It shows how the service works, on any machine.",
+        "description": TRAINED if demo_is_trained() else RANDOM,
         "family": Family.SD15.value,
         "operations": [*GENERATION_OPERATIONS, Operation.OUTPAINT.value],
         "source": "embedded:demo",
