@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.core.exceptions import ValidationError
 
@@ -12,11 +14,11 @@ from billing.money import cents_from_microusd, microusd_from_cents, usd_parse, u
 class Dollars(forms.CharField):
     """An amount of US dollars in whole cents; the value is micro-dollars, or None when it may be left empty."""
 
-    def __init__(self, **fields: object) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         self.widget.attrs.update({"inputmode": "decimal"})
 
-    def clean(self, value: object) -> int | None:  # type: ignore[override]
+    def clean(self, value: object) -> int | None:
         text = str(super().clean(value) or "").strip()
         if not text:
             return None

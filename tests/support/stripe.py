@@ -19,7 +19,10 @@ from billing.subscriptions import portal_page, subscribe_page
 from billing.topups import topup_page, topup_start
 from gateway.audit import audit
 
-RETURN = {"success_url": "http://shop.test/done?session={CHECKOUT_SESSION_ID}", "cancel_url": "http://shop.test/"}
+RETURN: dict[str, Any] = {
+    "success_url": "http://shop.test/done?session={CHECKOUT_SESSION_ID}",
+    "cancel_url": "http://shop.test/",
+}
 _nonces = itertools.count()
 
 
