@@ -53,7 +53,12 @@ class Stage:
 
     def bodies(self, kind: str, *, accounts: int = MANY, **fields: object) -> list[str]:
         """The same call from each of the first `accounts` accounts of a kind."""
-        call = {"model_id": "demo", "prompt": "a red circle on a blue background", "width": "256", "height": "256"}
+        call: dict[str, object] = {
+            "model_id": "demo",
+            "prompt": "a red circle on a blue background",
+            "width": "256",
+            "height": "256",
+        }
         call |= {"samples": "1", "num_inference_steps": "20", "instant_response": "yes", **fields}
         return [json.dumps(call | {"key": key}) for key in self.keys[kind][:accounts]]
 

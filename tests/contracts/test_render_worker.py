@@ -9,7 +9,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 PROBE = """
 import sys
 import inference.worker, inference.tasks, inference.node, inference.storage
-print(",".join(sorted({"django.db", "psycopg", "sqlite3", "stripe", "gateway", "billing", "accounts"} & set(sys.modules))))
+unwanted = {"django.db", "psycopg", "sqlite3", "stripe", "gateway", "billing", "accounts"}
+print(",".join(sorted(unwanted & set(sys.modules))))
 """
 
 
