@@ -83,6 +83,7 @@ def dresses(spec: RenderSpec, model: Model, report: Report) -> tuple[Dress, ...]
     if not model.family.wears_dresses:
         report.change("tomesd", False)
         return ()
+    report.note("tomesd: steps were shared only with other calls with tomesd.")
     return (MergedTokens(),)
 
 

@@ -64,6 +64,8 @@ class Drawing:
         self.views = self._views()
         self.first_size = self._first_size()
         self._tell_ignored()
+        if spec.deterministic:
+            report.note("deterministic: every picture was drawn in forwards of its own.")
 
     # --- Samples ------------------------------------------------------------------------------------------------------
 
@@ -258,6 +260,7 @@ class Drawing:
             conditions = (*conditions, Condition(conditions[-1].tensors, Role.PERTURBED))
             self.report.note("self_attention was done by perturbed-attention guidance.")
         if spec.ip_adapter and self.family.wears_dresses:
+            self.report.note("ip_adapter: steps were shared only with calls of the same adapter and scale.")
             picture = self._picture(spec.ip_adapter.image)
             conditions, dress = adapting.with_picture_prompt(
                 conditions, spec.ip_adapter, picture, self.parts, self.model

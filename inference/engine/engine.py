@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,18 +17,23 @@ import torch
 import transformers
 from PIL import Image
 
+from inference.engine.families import speed
 from inference.engine.loading import Loader
 from inference.engine.loop import Loop
-from inference.engine.outputs import EngineStatus
+from inference.engine.outputs import EngineOutput, EngineStatus
 from inference.engine.parts import PartKind, PartLoader, PartRef
 from inference.engine.pool import Pool
 from inference.engine.settings import EngineSettings
-from inference.engine.spec import ModelRef, RenderSpec
+from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
 from inference.engine.work import Job
 
 __all__ = ["Engine", "Job"]
+logger = logging.getLogger(__name__)
 # What is left to the activations of a full forward and to other processes.
 GPU_SHARE, CPU_SHARE = 0.8, 0.5
+# The sizes that most calls ask for: kernels are chosen and compiled for them.
+WARM_SIDES_PX = {"sd15": 512, "sdxl": 1024, "sd3": 1024, "flux": 1024}
+WARM_SIDE_CPU_PX = 64
 
 
 class Engine:
@@ -35,6 +41,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         _quieten()
+        speed.check(settings)
         self.settings = settings
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -45,6 +52,8 @@ class Engine:
         pool.open()
         self._thread = threading.Thread(target=self._loop.run, name="engine-device", daemon=True)
         self._thread.start()
+        for named in settings.warm_models:
+            self._warm(named)
 
     def submit(
         self,
@@ -88,8 +97,24 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _warm(self, named: str) -> None:
+        """Load the model and draw with it once, so that the first customer pays for neither."""
+        family, _, source = named.partition(":")
+        if not source or family not in WARM_SIDES_PX:
+            raise ValueError(f"warm_models: {named!r} is not family:source with one of {', '.join(WARM_SIDES_PX)}.")
+        side_px = WARM_SIDES_PX[family] if self._loop.device.type == "cuda" else WARM_SIDE_CPU_PX
+        ref = ModelRef(model_id=source, family=Family(family), source=source)
+        fields: dict[str, Any] = {"prompt": "warm", "num_inference_steps": 2, "width_px": side_px, "height_px": side_px}
+        spec = RenderSpec(token=f"warm {source}", account="", operation=Operation.TEXT_TO_IMAGE, model=ref, **fields)
+        self.submit(spec).future.add_done_callback(lambda done: _log_failure(source, done))
+
     def _wake(self) -> None:
         self._loop.inbox.put(None)
+
+
+def _log_failure(source: str, done: Future[EngineOutput]) -> None:
+    if done.exception():
+        logger.warning("The model %s could not be warmed up: %s", source, done.exception())
 
 
 def _quieten() -> None:

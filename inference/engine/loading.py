@@ -20,7 +20,7 @@ from accelerate import init_empty_weights
 
 from inference.engine import singlefile, sources
 from inference.engine.errors import RenderFailed
-from inference.engine.families import Model, family_of
+from inference.engine.families import Model, family_of, speed
 from inference.engine.schedulers import CLASSES as SCHEDULERS
 from inference.engine.settings import EngineSettings
 from inference.engine.spec import ModelRef
@@ -85,6 +85,7 @@ class Loader:
                 settings["rescale_betas_zero_snr"] = scheduler.config.rescale_betas_zero_snr
             parts["scheduler"] = type(scheduler).from_config(scheduler.config, **settings)
         pipe = family.assemble(parts, options)
+        speed.prepare(parts[family.denoiser], self.settings)
         return Model(ref.model_id, family, pipe, self.device, self.dtype, variant)
 
     def component(self, source: str, class_name: str) -> torch.nn.Module:

@@ -59,8 +59,14 @@ class Loop:
 
     def run(self) -> None:
         while not self.closing:
-            idle = not self.turn()
-            self._receive(wait=idle)
+            try:
+                idle = not self.turn()
+                self._receive(wait=idle)
+            except Exception as error:
+                # Nothing may end this thread: it is the worker. Whoever was under way is told to try again.
+                logger.exception("A turn of the engine failed.")
+                for work in self.works:
+                    work.fail(failure_of(error))
         for work in list(self.works):
             work.fail(RenderFailed(code="shutting_down", message="The worker is shutting down.", retryable=True))
         self._retire()

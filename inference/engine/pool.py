@@ -143,6 +143,10 @@ class Pool:
             except RenderFailed as failure:
                 self.failures[ref] = failure
                 continue
+            except (OSError, ValueError) as error:  # A name that the file system refuses, a folder without permission.
+                message = f"{ref.label} cannot be read: {type(error).__name__}."
+                self.failures[ref] = RenderFailed(code="model_unreadable", message=message)
+                continue
             if not fits:
                 self._wait_for_room(ref)
                 return
@@ -167,13 +171,24 @@ class Pool:
             loaded = self._loaded.get()
             self.loading = None
             if loaded.part is None:
-                assert loaded.failure is not None
-                self.failures[loaded.ref] = loaded.failure
+                self._take_failure(loaded)
                 continue
             pinned = loaded.ref.label in self.pinned_labels
             resident = Resident(loaded.ref, loaded.part, next(self._clock), loaded.load_ms, pinned=pinned)
             self.residents[loaded.ref] = resident
             self._make_room(0, keep=resident)
+
+    def _take_failure(self, loaded: _Loaded) -> None:
+        """Where the budget was too hopeful and memory ran out, the load is tried once more without idle parts."""
+        assert loaded.failure is not None
+        idle = [ref for ref, resident in self.residents.items() if resident.idle]
+        if loaded.failure.code == "out_of_memory" and idle:
+            for ref in idle:
+                del self.residents[ref]
+            _free_memory()
+            self.waiting = {loaded.ref: None, **self.waiting}
+        else:
+            self.failures[loaded.ref] = loaded.failure
 
     def _make_room(self, need_bytes: int, keep: Resident | None = None) -> bool:
         """Evict idle parts, least recently used first, until `need_bytes` more fit. False if that cannot be reached."""

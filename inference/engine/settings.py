@@ -26,8 +26,9 @@ class EngineSettings:
     require_safety: fail a job that asks for the check while no checker is installed, instead of saying so.
     upscaler: what enlarges drawn pictures: a file or a folder with one, absolute or relative to MODEL_DIR.
     preview_every_steps: 0 sends no previews.
-    compile: torch.compile of the denoiser's repeated blocks; pays after minutes of the same model.
-    attention_backend: a diffusers backend name such as "flash" or "_flash_3"; empty leaves PyTorch's own.
+    warm_models: loaded at start and drawn with once, as "family:source" separated by commas.
+    compile: a torch.compile backend ("inductor") for the denoiser's blocks; pays after minutes of the same model.
+    attention_backend: a diffusers backend such as "flash" or "_flash_3_hub"; empty leaves PyTorch's own choice.
     channels_last: memory layout of convolution networks; faster on GPUs, no gain on CPUs.
     """
 
@@ -46,7 +47,8 @@ class EngineSettings:
     require_safety: bool = False
     upscaler: Path = Path("upscaler")
     preview_every_steps: int = 0
-    compile: bool = False
+    warm_models: tuple[str, ...] = ()
+    compile: str = ""
     channels_last: bool = True
     attention_backend: str = ""
 
@@ -69,6 +71,8 @@ def _parse(name: str, text: str, kind: str) -> Any:
         if text.lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
             raise ValueError(f"{name} must be yes or no, not {text!r}.")
         return text.lower() in ("1", "true", "yes", "on")
+    if kind.startswith("tuple"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind == "int":
         if not text.isdecimal():
             raise ValueError(f"{name} must be a whole number of at least 0, not {text!r}.")

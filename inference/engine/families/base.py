@@ -20,7 +20,7 @@ from PIL import Image
 
 from inference.engine import schedulers
 from inference.engine.errors import RenderFailed
-from inference.engine.families import lora
+from inference.engine.families import lora, speed
 from inference.engine.families.dresses import perturbed, worn
 from inference.engine.families.sample import Batch, Condition, Model, Role, Row, Sample, Start, Tensors, View
 
@@ -206,6 +206,7 @@ class Family(abc.ABC):
             stack.enter_context(lora.applied(model.denoiser, self.denoiser, [row.sample.loras for row in rows]))
             stack.enter_context(worn(model.denoiser, rows[0].sample.dress))
             stack.enter_context(perturbed(model.denoiser, rows))
+            stack.enter_context(speed.uncompiled_for(model.denoiser, rows))
             return self.forward(model, batch)
 
     def _input(self, sample: Sample) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from inference.engine import Engine, EngineSettings, RenderFailed
+from inference.engine.pool import Pool
 from inference.engine.spec import BackgroundSpec, Family, Operation, RenderSpec, SafetySpec, UpscaleSpec
 from tests.inference.engine.bench import model, noise_picture, spec
 from tests.support import tiny_models
@@ -67,6 +70,24 @@ class TestEngine:
         with pytest.raises(RenderFailed) as failure:
             job.result(10)
         assert failure.value.retryable
+
+
+def test_a_failing_turn_does_not_end_the_thread(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine(EngineSettings(model_dir=model_dir, device="cpu")) as engine:
+        engine.submit(spec(SD15)).result(60)
+        real, broken = Pool.pump, [True]
+
+        def pump(pool: Pool) -> None:
+            if broken:
+                broken.clear()
+                raise KeyError("a bug")
+            real(pool)
+
+        monkeypatch.setattr(Pool, "pump", pump)
+        with pytest.raises(RenderFailed) as failure:
+            engine.submit(spec(SD15)).result(60)
+        assert failure.value.retryable
+        assert engine.submit(spec(SD15)).result(60).images
 
 
 class TestFinishing:
@@ -129,10 +150,25 @@ class TestSettings:
         assert settings == EngineSettings(model_dir=Path("/data"), max_rows=8, allow_hub=True, dtype="float16")
         assert EngineSettings.from_environ({}) == EngineSettings()
 
-    @pytest.mark.parametrize(("name", "value"), [("RENDER_MAX_ROWS", "many"), ("RENDER_COMPILE", "perhaps")])
+    @pytest.mark.parametrize(("name", "value"), [("RENDER_MAX_ROWS", "many"), ("RENDER_ALLOW_HUB", "perhaps")])
     def test_nonsense_is_named(self, name: str, value: str) -> None:
         with pytest.raises(ValueError, match=name):
             EngineSettings.from_environ({name: value})
+
+    @pytest.mark.parametrize("field", ["compile", "attention_backend", "warm_models", "dtype"])
+    def test_names_that_the_libraries_do_not_know_are_refused_at_start(self, model_dir: Path, field: str) -> None:
+        value = ("sd99:model",) if field == "warm_models" else "warp"
+        with pytest.raises(ValueError, match=field):
+            Engine(EngineSettings(model_dir=model_dir, device="cpu", **{field: value}))
+
+    def test_models_are_warmed_up_at_start(self, model_dir: Path) -> None:
+        settings = EngineSettings.from_environ({"RENDER_WARM_MODELS": "sd15:sd15, sd15:sd15-inpainting"})
+        with Engine(dataclasses.replace(settings, model_dir=model_dir, device="cpu")) as engine:
+            for _ in range(600):
+                if engine.status().images_done == 2:
+                    break
+                time.sleep(0.05)
+            assert {entry.model_id for entry in engine.status().resident} == {"sd15", "sd15-inpainting"}
 
     def test_half_precision_draws_too(self, model_dir: Path) -> None:
         with Engine(EngineSettings(model_dir=model_dir, device="cpu", dtype="bfloat16")) as engine:

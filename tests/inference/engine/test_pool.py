@@ -130,6 +130,21 @@ class TestPool:
             pool.want([ref("b")])
         assert failure.value.code == "model_too_large"
 
+    def test_memory_that_runs_out_while_loading_costs_the_idle_parts_first(self, pools: Any) -> None:
+        shelf = Shelf(a=10, b=10)
+        pool = pools(shelf)
+        load(pool, "a")
+        real, full = shelf.load, [True]
+
+        def once_full(part: PartRef) -> Part:
+            if full.pop() if full else False:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(part)
+
+        shelf.load = once_full
+        load(pool, "b")
+        assert {r.source for r in pool.residents} == {"b"}
+
     def test_a_failure_is_told_once_and_then_tried_again(self, pools: Any) -> None:
         shelf = Shelf(broken=1)
         pool = pools(shelf)
@@ -239,6 +254,15 @@ class TestModels:
         other = AdapterRef(adapter_id="vae", source="vae")
         bench.finish(bench.submit(spec(model("two"), vae=other)), bench.submit(spec(model("one"), account="bob")))
         bench.close()
+
+
+def test_a_name_that_the_file_system_refuses_is_a_failure_of_its_own(folders: Path) -> None:
+    bench = Bench(folders)
+    for source in ("no\0name", "x" * 300):
+        with pytest.raises(RenderFailed) as failure:
+            bench.finish(bench.submit(spec(model(source))))
+        assert failure.value.code in ("model_unreadable", "model_missing")
+    bench.close()
 
 
 def test_the_family_of_a_model_is_checked(folders: Path) -> None:
