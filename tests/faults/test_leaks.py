@@ -71,7 +71,11 @@ def test_cancels_that_race_with_their_pictures_end_each_call_once(scene, report)
 
 @pytest.mark.proves("L6")
 @pytest.mark.parametrize(
-    ("process", "moment"), [("worker", "settlement-after-commit"), ("web", "admission-before-commit")]
+    ("process", "moment"),
+    [
+        ("worker", "settlement-after-commit"),
+        pytest.param("web", "admission-before-commit", marks=pytest.mark.faults),
+    ],
 )
 def test_a_place_whose_process_died_is_free_again_soon(scene, process, moment):
     """The limiter's place and the row are in two stores: between them a process may die."""
@@ -80,3 +84,15 @@ def test_a_place_whose_process_died_is_free_again_soon(scene, process, moment):
         scene.wait_settled()
     assert scene.died_at(moment)
     wait_places_free(scene)
+
+
+@pytest.mark.faults
+@pytest.mark.control("L6", "L13")
+def test_without_the_comparison_such_a_place_is_never_free(scene):
+    (scene.service.run_dir / "died-settlement-after-commit").unlink(missing_ok=True)
+    with scene.sabotage(worker="settlement-after-commit", dispatcher="never-reconciles"), scene.supervised():
+        scene.round(61_000, calls=6)
+        scene.wait_settled()
+        assert scene.died_at("settlement-after-commit")
+        with pytest.raises(AssertionError, match="free places"):
+            wait_places_free(scene)
