@@ -132,9 +132,9 @@ def _break(fault: str) -> None:
 
 
 def _attempt(task: dict[str, Any]) -> str:
-    from accounts.errors import DomainError
     from django.utils import timezone
 
+    from accounts.errors import DomainError
     from gateway.services import generation_place
     from tests.support import orders
 
