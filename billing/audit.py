@@ -120,6 +120,37 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
+        "every paid top-up has its one credit, of its amount",
+        """
+        SELECT t.public_id, t.state, t.amount_cents, e.amount_microusd
+        FROM billing_topup t LEFT JOIN billing_ledgerentry e ON e.op_key = 'topup:' || t.public_id
+        WHERE (t.state = 'paid') <> (e.id IS NOT NULL)
+            OR (e.id IS NOT NULL AND e.amount_microusd <> CAST(t.amount_cents AS BIGINT) * 10000)
+        """,
+    ),
+    Check(
+        "every refund is debited, and credited back only if it failed",
+        """
+        SELECT r.public_id, r.state, e.amount_microusd, b.amount_microusd
+        FROM billing_refund r
+        LEFT JOIN billing_ledgerentry e ON e.op_key = 'refund:' || r.public_id
+        LEFT JOIN billing_ledgerentry b ON b.op_key = 'refund_reversed:' || r.public_id
+        WHERE e.id IS NULL OR e.amount_microusd <> -CAST(r.amount_cents AS BIGINT) * 10000
+            OR (r.state = 'failed') <> (b.id IS NOT NULL)
+        """,
+    ),
+    Check(
+        "every dispute of a top-up is booked, and restored only if it was won",
+        """
+        SELECT d.stripe_id, d.status, e.amount_microusd, b.amount_microusd
+        FROM billing_dispute d
+        LEFT JOIN billing_ledgerentry e ON e.op_key = 'dispute:' || d.stripe_id
+        LEFT JOIN billing_ledgerentry b ON b.op_key = 'dispute_won:' || d.stripe_id
+        WHERE d.top_up_id IS NOT NULL AND (e.id IS NULL
+            OR e.amount_microusd <> -CAST(d.amount_cents AS BIGINT) * 10000 OR d.restored <> (b.id IS NOT NULL))
+        """,
+    ),
+    Check(
         "usage buckets add up to the captures",
         """
         SELECT w.account_id, COALESCE(u.total, 0), COALESCE(e.total, 0)

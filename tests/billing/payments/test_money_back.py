@@ -136,3 +136,20 @@ class TestDisputes:
         stripe.dispute_close(dispute=opened["id"], status="warning_closed")
         deliver(stripe)
         assert balance(alice) == 20_000_000
+
+
+class TestTheAudit:
+    @pytest.mark.parametrize(
+        ("table", "change"),
+        [("topup", "amount_cents = 1"), ("topup", "state = 'open'"), ("refund", "state = 'failed'")],
+    )
+    def test_a_row_that_differs_from_the_books_is_found(self, alice, stripe, paid, table, change):
+        from django.db import connection, transaction
+
+        from tests.support.stripe import differences
+
+        refund(paid, 500)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"UPDATE billing_{table} SET {change}")
+            assert len(differences()) == 1
+            transaction.set_rollback(True)
