@@ -40,6 +40,8 @@ WORKER_SILENT = timedelta(seconds=20)
 # Of one account's queue no more than these are looked at in one run; the rest is behind them anyway.
 WAITING_PER_ACCOUNT, WAITING_MAX = 32, 512
 POLL_S_WITH_REDIS, POLL_S_ALONE = 0.5, 0.05
+# A Redis that went away is tried again this often; without one in the settings a try costs nothing.
+SUBSCRIBE_EVERY_S = 5.0
 
 
 def leadership_take(*, holder: str, now: datetime) -> bool:
@@ -138,6 +140,7 @@ class Dispatcher:
         self.duties = [Duty(name, every_s, run) for name, every_s, run in PERIODIC]
         self._stopping = threading.Event()
         self._nudges = _subscribe()
+        self._subscribe_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -189,6 +192,9 @@ class Dispatcher:
         """Until there is work to look at: a nudge, or the poll that makes nudges unnecessary."""
         if self._nudges is None:
             self._stopping.wait(POLL_S_ALONE)
+            if time.monotonic() >= self._subscribe_at:
+                self._subscribe_at = time.monotonic() + SUBSCRIBE_EVERY_S
+                self._nudges = _subscribe()
             return
         try:
             self._nudges.get_message(timeout=POLL_S_WITH_REDIS)
