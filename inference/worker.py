@@ -63,6 +63,8 @@ def _leave(**_: Any) -> None:
 
 def main() -> None:
     # In the main thread and before any task: diffusers' lazy imports are not safe between threads.
+    # Threads that spin while they wait slow each other down many times over on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from inference.engine import Engine, EngineSettings
 
     app.set_default()
