@@ -45,7 +45,13 @@ def needs(spec: RenderSpec) -> list[PartRef]:
 def loras(spec: RenderSpec, parts: Parts, model: Model, report: Report) -> tuple[lora.Use, ...]:
     uses = []
     for ref in spec.loras:
-        fitted = parts[PartRef(PartKind.LORA, ref.source)].fitted(model)
+        try:
+            fitted = parts[PartRef(PartKind.LORA, ref.source)].fitted(model)
+        except RenderFailed:
+            if not model.family.skips_foreign_adapters:
+                raise
+            report.note(f"{ref.adapter_id} had no effect: it is no LoRA for this family of models.")
+            continue
         if fitted.ignored_dora:
             report.note(f"{ref.adapter_id} is a DoRA; it was used as a plain LoRA, without its magnitudes.")
         uses.append((fitted, ref.strength))

@@ -16,7 +16,7 @@ from inference.engine import adapting, compose, prompts, schedulers
 from inference.engine.errors import RenderFailed
 from inference.engine.families.base import Condition, Model, Role, Sample, Start, View
 from inference.engine.loading import CONSTRUCTION
-from inference.engine.parts import PartKind, PartRef
+from inference.engine.parts import PartKind, PartRef, part_of
 from inference.engine.pixels import cover, opaque
 from inference.engine.report import NOTHING, Report
 from inference.engine.settings import EngineSettings
@@ -34,7 +34,7 @@ PANORAMA_STRIDES = 8
 
 def needs(spec: RenderSpec) -> tuple[PartRef, ...]:
     """The parts that must be in memory for a drawing job, the base model first."""
-    return tuple(dict.fromkeys([PartRef(PartKind.MODEL, spec.model.source, spec.model), *adapting.needs(spec)]))
+    return tuple(dict.fromkeys([part_of(spec.model), *adapting.needs(spec)]))
 
 
 class Drawing:
@@ -49,7 +49,7 @@ class Drawing:
         settings: EngineSettings,
     ) -> None:
         self.spec, self.pictures, self.parts, self.report, self.settings = spec, pictures, parts, report, settings
-        self.model: Model = parts[PartRef(PartKind.MODEL, spec.model.source, spec.model)]
+        self.model: Model = parts[part_of(spec.model)]
         self.family = self.model.family
         self.size = self._size()
         self.image, self.mask = self._image_and_mask()
@@ -220,6 +220,9 @@ class Drawing:
             return None
         vae = self.parts[PartRef(PartKind.VAE, self.spec.vae.source)]
         if vae.config.latent_channels != self.model.vae.config.latent_channels:
+            if self.family.skips_foreign_adapters:
+                self.report.drop("vae", "it is not made for this family of models")
+                return None
             message = f"vae: {self.spec.vae.adapter_id} does not fit this family of models."
             raise RenderFailed(code="invalid_adapter", message=message)
         return vae
@@ -274,7 +277,7 @@ class Drawing:
         words = spec.model.trigger_words.strip()
         if words and words.lower() not in prompt.lower():
             prompt = f"{words}, {prompt}" if prompt else words
-        if spec.enhance_prompt:
+        if spec.enhance_prompt and "enhance_prompt" not in self.family.ignored(self.model):
             prompt = prompts.enhance(prompt, spec.enhance_style)
             self.report.note(prompts.style_note(spec.enhance_style) or "")
         if prompt != spec.prompt:
@@ -294,9 +297,15 @@ class Drawing:
 
     def _tell_ignored(self) -> None:
         """What this model does not look at is reported as unused, in words where it was asked for."""
-        for field in self.family.ignored(self.model):
+        ignored = self.family.ignored(self.model)
+        guided = any(condition.role is Role.NEGATIVE for condition in self.conditions)
+        for field in ignored:
             if getattr(self.spec, field) != NOTHING[field]:
                 self.report.drop(field, "this model does not use it")
+        if self.spec.negative_prompt and "negative_prompt" not in ignored and not guided:
+            self.report.note("negative_prompt had no effect: guidance_scale is not above 1.")
+        if len(self.spec.init_images) > 1:
+            self.report.note("Only the first picture of init_image was used.")
         for field in ("self_attention", "ip_adapter"):
             if getattr(self.spec, field) and not self.family.wears_dresses:
                 self.report.drop(field, "this family of models does not use it")

@@ -21,7 +21,7 @@ from inference.engine.families import speed
 from inference.engine.loading import Loader
 from inference.engine.loop import Loop
 from inference.engine.outputs import EngineOutput, EngineStatus
-from inference.engine.parts import PartKind, PartLoader, PartRef
+from inference.engine.parts import PartLoader, part_of
 from inference.engine.pool import Pool
 from inference.engine.settings import EngineSettings
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
@@ -64,6 +64,8 @@ class Engine:
         """`inputs` holds the pictures that the spec names by key. `on_event` is called on the engine's thread."""
         job = Job(spec, dict(inputs or {}), on_event, time.monotonic())
         self._loop.inbox.put(job)
+        if not self._thread.is_alive():
+            self._loop.refuse_all()  # Nobody would ever answer.
         return job
 
     def status(self) -> EngineStatus:
@@ -72,7 +74,7 @@ class Engine:
     def preload(self, ref: ModelRef) -> Future[int]:
         """Load a model before anyone asks for it. The future tells the milliseconds, or raises RenderFailed."""
         future: Future[int] = Future()
-        part = PartRef(PartKind.MODEL, ref.source, ref)
+        part = part_of(ref)
         self._loop.inbox.put(lambda loop: loop.preload(part, future))
         return future
 

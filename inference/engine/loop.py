@@ -67,10 +67,15 @@ class Loop:
                 logger.exception("A turn of the engine failed.")
                 for work in self.works:
                     work.fail(failure_of(error))
-        for work in list(self.works):
+        self.refuse_all()
+        self.pool.close()
+
+    def refuse_all(self) -> None:
+        """Give every job back as retryable, those that came last included."""
+        self._receive(wait=False)
+        for work in self.works:
             work.fail(RenderFailed(code="shutting_down", message="The worker is shutting down.", retryable=True))
         self._retire()
-        self.pool.close()
 
     def turn(self) -> bool:
         """Returns whether the device did something."""

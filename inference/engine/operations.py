@@ -13,16 +13,16 @@ from PIL import Image
 
 from inference.engine import drawing, safety
 from inference.engine.errors import RenderFailed
-from inference.engine.parts import PartKind, PartRef
+from inference.engine.parts import PartKind, PartRef, part_of
 from inference.engine.pixels import opaque, upright
 from inference.engine.settings import EngineSettings
-from inference.engine.spec import BackgroundSpec, Operation, RenderSpec, UpscaleSpec
+from inference.engine.spec import BackgroundSpec, Family, Operation, RenderSpec, UpscaleSpec
 from inference.engine.work import Row, Work
 
 WHOLE = {
-    Operation.UPSCALE: PartKind.UPSCALER,
-    Operation.REMOVE_BACKGROUND: PartKind.BACKGROUND,
-    Operation.CREATE_MASK: PartKind.BACKGROUND,
+    Operation.UPSCALE: Family.UPSCALER,
+    Operation.REMOVE_BACKGROUND: Family.BACKGROUND,
+    Operation.CREATE_MASK: Family.BACKGROUND,
 }
 # Megapixel-steps of one megapixel: what a whole operation costs beside a step of drawing.
 UPSCALE_COST, BACKGROUND_COST = 4.0, 1.0
@@ -31,7 +31,10 @@ UPSCALE_COST, BACKGROUND_COST = 4.0, 1.0
 def needs(spec: RenderSpec, settings: EngineSettings) -> tuple[PartRef, ...]:
     """The parts of a job, those that finish its pictures included if they are installed."""
     if spec.operation in WHOLE:
-        refs = [PartRef(WHOLE[spec.operation], spec.model.source)]
+        if spec.model.family != WHOLE[spec.operation]:
+            message = f"model_id: {spec.model.model_id} cannot {spec.operation}."
+            raise RenderFailed(code="unsupported_operation", message=message)
+        refs = [part_of(spec.model)]
     else:
         refs = [*drawing.needs(spec)]
         if spec.upscale and _upscaler(settings):

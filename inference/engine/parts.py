@@ -19,7 +19,7 @@ from inference.engine.families import embeddings, lora
 from inference.engine.families.ip_adapter import IPAdapterFile
 from inference.engine.loading import CONSTRUCTION, Loader
 from inference.engine.safety import SafetyChecker
-from inference.engine.spec import ModelRef
+from inference.engine.spec import Family, ModelRef
 from inference.engine.weightfile import SUFFIXES, State, read_state
 
 
@@ -37,7 +37,7 @@ class PartKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartRef:
-    """Two jobs with equal references share the part. `model` is set for base models alone, `name` for embeddings."""
+    """Two jobs with equal references share the part. `name` is what callers call it, where that is not its source."""
 
     kind: PartKind
     source: str
@@ -46,7 +46,15 @@ class PartRef:
 
     @property
     def label(self) -> str:
-        return self.model.model_id if self.model else self.source
+        return self.model.model_id if self.model else self.name or self.source
+
+
+def part_of(ref: ModelRef) -> PartRef:
+    """The part that a catalogue's model is: a base model, an upscaler, a background model."""
+    kinds = {Family.UPSCALER: PartKind.UPSCALER, Family.BACKGROUND: PartKind.BACKGROUND}
+    if ref.family in kinds:
+        return PartRef(kinds[ref.family], ref.source, name=ref.model_id)
+    return PartRef(PartKind.MODEL, ref.source, ref)
 
 
 @dataclass(eq=False, slots=True)

@@ -14,6 +14,7 @@ NOTHING: dict[str, Any] = {
     "ip_adapter": None,
     "embeddings": (),
     "tomesd": False,
+    "enhance_prompt": False,
     "panorama": False,
     "self_attention": False,
     "highres_fix": False,

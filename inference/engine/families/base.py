@@ -39,6 +39,8 @@ class Family(abc.ABC):
     components: ClassVar[tuple[str, ...]]
     wears_dresses: ClassVar[bool] = False
     """Whether token merging, IP-Adapters and perturbed attention fit the network."""
+    skips_foreign_adapters: ClassVar[bool] = False
+    """Whether a LoRA or VAE of another family is left out with a note (as the API documents) instead of refused."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Components that a model of this family may lack."""
 

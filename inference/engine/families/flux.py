@@ -24,6 +24,7 @@ DEV_TOKENS, SCHNELL_TOKENS = 512, 256
 
 class Flux(FlowFamily):
     name = "flux"
+    skips_foreign_adapters = True
     pipeline = FluxPipeline
     components = (
         "vae",
@@ -40,7 +41,7 @@ class Flux(FlowFamily):
 
     def ignored(self, model: Model) -> tuple[str, ...]:
         scale = () if model.denoiser.config.guidance_embeds else ("guidance_scale",)
-        return ("negative_prompt", *scale)
+        return ("negative_prompt", "enhance_prompt", *scale)
 
     def edits(self, model: Model) -> bool:
         return "Kontext" in model.variant

@@ -5,6 +5,7 @@ Jobs with different adapters share forwards wherever the network allows it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from inference.engine.errors import RenderFailed
+from inference.engine.families.lora import LoraFile
 from inference.engine.spec import AdapterRef, ControlRef, Family, IPAdapterRef, Operation
 from tests.inference.engine.bench import (
     NEGATIVE,
@@ -147,6 +149,31 @@ class TestLora:
 
     def test_a_lora_of_another_family_is_refused(self, bench: Bench) -> None:
         refuses(bench, spec(SD15, loras=(AdapterRef(adapter_id="xl", source="xl-style.safetensors"),)), "xl-style")
+
+    def test_flux_leaves_out_what_is_made_for_others_and_says_so(self, bench: Bench) -> None:
+        ref = model("flux", Family.FLUX)
+        vae = AdapterRef(adapter_id="vae", source="other-vae")
+        job = bench.submit(spec(ref, loras=(style(1),), vae=vae, enhance_prompt=True))
+        (output,) = bench.finish(job)
+        assert output.used["vae"] is None
+        assert output.used["enhance_prompt"] is False
+        assert any("style1" in note for note in output.notes)
+        assert torch.equal(bench.loop.pixels[job.spec.token, 0], bench.draw(spec(ref)))
+
+    def test_adapters_beyond_the_budget_leave_no_memory_behind(self, shelf: Path) -> None:
+        state = tiny_checkpoints.kohya_lora_state(tiny_models.sd15(), rank=64)
+        for number in range(5):
+            save_file(state, shelf / f"large{number}.safetensors")
+        bench = Bench(shelf, memory_budget_bytes=10_000_000)
+        for number in range(5):
+            bench.draw(spec(SD15, loras=(AdapterRef(adapter_id="l", source=f"large{number}.safetensors"),)))
+            assert bench.pool.used_bytes() <= 10_000_000
+        gc.collect()
+        resident = {id(r.part.value) for r in bench.pool.residents.values() if r.ref.kind == "lora"}
+        alive = {id(o) for o in gc.get_objects() if isinstance(o, LoraFile) and o.label.startswith("large")}
+        assert 0 < len(alive) < 5
+        assert alive == resident
+        bench.close()
 
     def test_lycoris_is_named_as_what_it_is(self, bench: Bench, shelf: Path) -> None:
         save_file({"lora_unet_x.hada_w1_a": torch.zeros(2, 2)}, shelf / "loha.safetensors")

@@ -14,7 +14,7 @@ import torch
 
 from inference.engine import Engine, EngineSettings, RenderFailed
 from inference.engine.pool import Pool
-from inference.engine.spec import BackgroundSpec, Family, Operation, RenderSpec, SafetySpec, UpscaleSpec
+from inference.engine.spec import BackgroundSpec, Family, ModelRef, Operation, RenderSpec, SafetySpec, UpscaleSpec
 from tests.inference.engine.bench import model, noise_picture, spec
 from tests.support import tiny_models
 
@@ -63,13 +63,27 @@ class TestEngine:
         assert output.images[0].image.size == (60, 60)
         assert output.used["width_px"] == 60
 
+    def test_an_upscaler_is_known_by_its_name_in_the_catalogue(self, engine: Engine, model_dir: Path) -> None:
+        torch.save(tiny_models.rrdbnet_state(), model_dir / "named_x4.pth")
+        ref = ModelRef(model_id="ultra", family=Family.UPSCALER, source="named_x4.pth")
+        engine.preload(ref).result(60)
+        engine.submit(spec(ref, operation=Operation.UPSCALE, init_images=("in",)), {"in": noise_picture(8)}).result(60)
+        assert [entry.model_id for entry in engine.status().resident].count("ultra") == 1
+        with pytest.raises(RenderFailed) as failure:
+            engine.submit(spec(SD15, operation=Operation.UPSCALE, init_images=("in",)), {"in": noise_picture()}).result(
+                60
+            )
+        assert failure.value.code == "unsupported_operation"
+
     def test_closing_fails_what_is_under_way_as_retryable(self, model_dir: Path) -> None:
         engine = Engine(EngineSettings(model_dir=model_dir, device="cpu"))
         job = engine.submit(spec(SD15, num_inference_steps=1000))
         engine.close()
-        with pytest.raises(RenderFailed) as failure:
-            job.result(10)
-        assert failure.value.retryable
+        late = engine.submit(spec(SD15))
+        for refused in (job, late):
+            with pytest.raises(RenderFailed) as failure:
+                refused.result(10)
+            assert failure.value.retryable
 
 
 def test_a_failing_turn_does_not_end_the_thread(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,10 @@ class TestPrompt:
         (output,) = bench.finish(bench.submit(spec(SD15, prompt="red " * 90)))
         assert any("first 75 tokens" in note for note in output.notes)
 
+    def test_a_negative_prompt_without_guidance_is_said_to_have_no_effect(self, bench: Bench) -> None:
+        (output,) = bench.finish(bench.submit(spec(SD15, negative_prompt="blue", guidance_scale=1.0)))
+        assert any("negative_prompt" in note for note in output.notes)
+
     def test_layers_that_cannot_be_skipped_are_said(self, bench: Bench) -> None:
         (output,) = bench.finish(bench.submit(spec(SD15, clip_skip=7)))
         assert output.used["clip_skip"] == 2
