@@ -170,7 +170,7 @@ class TestLora:
             assert bench.pool.used_bytes() <= 10_000_000
         gc.collect()
         resident = {id(r.part.value) for r in bench.pool.residents.values() if r.ref.kind == "lora"}
-        alive = {id(o) for o in gc.get_objects() if isinstance(o, LoraFile) and o.label.startswith("large")}
+        alive = {id(o) for o in gc.get_objects() if type(o) is LoraFile and o.label.startswith("large")}
         assert 0 < len(alive) < 5
         assert alive == resident
         bench.close()
