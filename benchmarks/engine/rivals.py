@@ -1,4 +1,4 @@
-"""The three ways to draw the same pictures: a plain pipeline one by one, one plain batch, and the engine's shared steps.
+"""Three ways to draw the same pictures: a plain pipeline one by one, one plain batch, the engine's shared steps.
 
 All of them run in this process on the same weights, one thread, and draw equal work.
 """
