@@ -107,7 +107,7 @@ class Drawing:
     def _enlarged(self, first: Sample, index: int) -> Sample:
         """The second half of highres_fix: the small picture, enlarged, is drawn over at the full size."""
         start = self._start(self.spec.seed + index)
-        small = self.family.image_of(self.model, self.decode(first))
+        small = self.family.image_of(self.model, self.decode([first])[0])
         start.image = small.resize(self.size, Image.Resampling.LANCZOS)
         start.strength = HIGHRES_STRENGTH
         second = self._sample(start, index)
@@ -122,15 +122,17 @@ class Drawing:
         """One step's predictions for samples of this drawing's bucket, whichever jobs they belong to."""
         return self.family.predict(self.model, samples, rows_max)
 
-    def decode(self, sample: Sample, *, tiled: bool = False) -> torch.Tensor:
-        """The sample's pixels. `tiled` works piece by piece: less memory, and seams that are blended."""
-        if tiled and hasattr(sample.vae, "enable_tiling"):
-            sample.vae.enable_tiling()
+    def decode(self, samples: Sequence[Sample], *, tiled: bool = False) -> list[torch.Tensor]:
+        """The pixels of samples of one shape and decoder. `tiled` works piece by piece: less memory, blended seams."""
+        vae = samples[0].vae
+        if tiled and hasattr(vae, "enable_tiling"):
+            vae.enable_tiling()
         try:
-            return self.family.decode_pixels(sample.vae, sample.latents)
+            pixels = self.family.decode_pixels(vae, torch.cat([sample.latents for sample in samples]))
         finally:
-            if tiled and hasattr(sample.vae, "disable_tiling"):
-                sample.vae.disable_tiling()
+            if tiled and hasattr(vae, "disable_tiling"):
+                vae.disable_tiling()
+        return list(pixels.split(1))
 
     def picture(self, pixels: torch.Tensor) -> Image.Image:
         """The picture of these pixels; outside of a mask, the original's own."""

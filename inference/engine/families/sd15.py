@@ -28,9 +28,14 @@ class StableDiffusion(UNetFamily):
         self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
     ) -> tuple[Condition, ...]:
         twice = self.runs_twice(model, guidance)
-        told, without = model.pipe.encode_prompt(
-            prompt, model.device, 1, twice, negative_prompt=negative, clip_skip=clip_skip or None
-        )
+        if twice and clip_skip:  # The pipelines skip layers for the prompt alone.
+            told, without = model.pipe.encode_prompt(
+                prompt, model.device, 1, True, negative_prompt=negative, clip_skip=clip_skip
+            )
+        else:  # Both texts together take hardly longer than one.
+            texts = [negative, prompt] if twice else [prompt]
+            both = model.pipe.encode_prompt(texts, model.device, 1, False, clip_skip=clip_skip or None)[0]
+            without, told = both[:1], both[-1:]
         extra = self.guidance_condition(model, guidance)
         positive = Condition({"text": told, **extra})
         return (Condition({"text": without, **extra}, Role.NEGATIVE), positive) if twice else (positive,)
