@@ -11,29 +11,27 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import torch
 
-from inference.engine import events, operations
+from inference.engine import operations
 from inference.engine.drawing import Drawing
 from inference.engine.errors import RenderFailed
 from inference.engine.fairness import FairShare
-from inference.engine.families.base import Model, Sample
 from inference.engine.outputs import EngineStatus, ResidentModel
 from inference.engine.parts import PartRef
 from inference.engine.pool import Pool
 from inference.engine.settings import EngineSettings
-from inference.engine.work import Job, Row, Work, failure_of, is_out_of_memory
+from inference.engine.stepping import Stepper, cost_of
+from inference.engine.tally import Tally
+from inference.engine.work import Job, Row, Work, failure_of
 
 logger = logging.getLogger(__name__)
 IDLE_S = 0.5
 # How many younger jobs may overtake one whose model has no room yet, before the others stop being started.
 OVERTAKEN_MAX = 32
-# So many pictures share the decoder, within the memory of one of 1024 x 1024 px. Measured on a CPU: four take up to two
-# fifths less than one by one, sixteen of the demo model a half more.
-DECODED_MAX, DECODED_LATENTS = 4, 128 * 128
 Command = Callable[["Loop"], None]
 
 
@@ -53,8 +51,8 @@ class Loop:
         self.works: list[Work] = []
         self.preloads: dict[PartRef, Future[int]] = {}
         self.fair = FairShare()
-        self.row_caps: dict[Hashable, int] = {}
-        self.counts: Counter[str] = Counter()
+        self.tally = Tally(clock)
+        self.stepper = Stepper(settings, device, self.tally)
         self.closing = False
         self.snapshot = self._status()
 
@@ -173,7 +171,7 @@ class Loop:
         for work in held_up[:1] or waiting:
             if not self._may_start(work.account):
                 continue
-            with self._blame([work]):
+            with self.tally.blame([work]):
                 if self._parts_ready(work):
                     self._start(work)
                     for other in waiting:
@@ -200,7 +198,7 @@ class Loop:
         work.started_s = self.clock()
         work.tell("started", 0)
         if work.draws:
-            with self._timed([work]):
+            with self.tally.timed([work]):
                 work.drawing = Drawing(work.spec, work.job.inputs, work.parts(), work.report, self.settings)
 
     @torch.inference_mode()
@@ -212,7 +210,7 @@ class Loop:
             if under_way.total() >= self.settings.max_active_images and under_way[work.account]:
                 return
             index = work.pending.popleft()
-            with self._blame([work]), self._timed([work]):
+            with self.tally.blame([work]), self.tally.timed([work]):
                 work.rows.append(self._row(work, index))
 
     def _row(self, work: Work, index: int) -> Row:
@@ -220,146 +218,25 @@ class Loop:
         if work.drawing is None:
             return Row(work, index, bucket=(spec.token, index), cost=operations.cost(spec))
         sample = work.drawing.sample(index)
-        return Row(work, index, bucket=work.drawing.bucket(sample), sample=sample, cost=_cost(sample))
+        return Row(work, index, bucket=work.drawing.bucket(sample), sample=sample, cost=cost_of(sample))
 
     # --- Computing ----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _compute(self) -> bool:
-        rows = self.fair.pick([row for work in self.works for row in work.rows], self._capacity)
+        rows = self.fair.pick([row for work in self.works for row in work.rows], self.stepper.capacity)
         if not rows:
             return False
         works = [row.work for row in rows]
-        with self._timed(works):
+        with self.tally.timed(works):
             if rows[0].sample is None:
-                with self._blame(works):
+                with self.tally.blame(works):
                     operations.run(rows[0], self.settings)
             else:
-                self._step(rows)
+                self.stepper.step(rows)
         return True
 
-    def _capacity(self, bucket: Hashable) -> int:
-        return self.row_caps.get(bucket, self.settings.max_rows)
-
-    def _step(self, rows: list[Row]) -> None:
-        predicted = self._predict(rows)
-        if not predicted:
-            return
-        whole = torch.stack([torch.isfinite(prediction).all() for _, prediction in predicted]).tolist()
-        ready: list[Row] = []
-        for (row, prediction), finite in zip(predicted, whole, strict=True):
-            with self._blame([row.work]):
-                if not finite:
-                    raise RenderFailed(code="not_a_number", message="The model produced values that are no numbers.")
-                if self._advance(row, prediction):
-                    ready.append(row)
-        for together in _decoded_together([row for row in ready if row in row.work.rows]):
-            for row, pixels in self._decode(together):
-                with self._blame([row.work]):
-                    self._deliver(row, pixels)
-
-    def _predict(self, rows: list[Row]) -> list[tuple[Row, torch.Tensor]]:
-        """One forward for all. If it fails: half the rows when memory ran out, else each alone to find the guilty."""
-        drawing, samples = rows[0].work.drawing, [row.sample for row in rows if row.sample]
-        assert drawing is not None
-        try:
-            predictions = drawing.predict(samples, self._capacity(rows[0].bucket))
-            self.counts["forwards"] += 1
-            self.counts["forward_rows"] += sum(row.weight for row in rows)
-            return list(zip(rows, predictions, strict=True))
-        except Exception as error:
-            if is_out_of_memory(error):
-                self.counts["oom"] += 1
-                self.row_caps[rows[0].bucket] = max(sum(row.weight for row in rows) // 2, 1)
-            if len(rows) == 1:
-                rows[0].work.fail(failure_of(error))
-                logger.warning("A step of %s failed.", rows[0].work.spec.token, exc_info=error)
-                return []
-            out_of_memory = is_out_of_memory(error)
-        if out_of_memory:
-            self._release_memory()
-            return self._predict(rows[: len(rows) // 2])
-        return [pair for row in rows for pair in self._predict([row])]
-
-    def _advance(self, row: Row, prediction: torch.Tensor) -> bool:
-        """Whether the picture is ready to be decoded."""
-        work, sample = row.work, row.sample
-        assert sample is not None
-        assert work.drawing is not None
-        work.drawing.family.advance(sample, prediction)
-        step, steps = sample.progress
-        work.tell("step", row.index, step, steps)
-        if sample.done and sample.then:
-            row.sample = sample.then(sample)
-            row.bucket = work.drawing.bucket(row.sample)
-            row.cost = _cost(row.sample)
-            return False
-        if not sample.done:
-            self._preview(row, sample, work.drawing.model)
-        return sample.done
-
-    def _preview(self, row: Row, sample: Sample, model: Model) -> None:
-        every = self.settings.preview_every_steps
-        if every and sample.step % every == 0 and row.work.job.listener:
-            row.work.tell("preview", row.index, *sample.progress, preview_png=events.preview_png(model, sample))
-
-    def _decode(self, rows: list[Row]) -> list[tuple[Row, torch.Tensor]]:
-        """Together; if that fails each alone; if memory runs out for one, that one in tiles."""
-        drawing, samples = rows[0].work.drawing, [row.sample for row in rows if row.sample]
-        assert drawing is not None
-        tiled = False
-        try:
-            return list(zip(rows, drawing.decode(samples), strict=True))
-        except Exception as error:
-            tiled = is_out_of_memory(error)
-            self.counts["oom"] += tiled
-            if len(rows) == 1 and not tiled:
-                rows[0].work.fail(failure_of(error))
-                logger.warning("Decoding %s failed.", rows[0].work.spec.token, exc_info=error)
-                return []
-        self._release_memory()
-        if len(rows) > 1:
-            return [pair for row in rows for pair in self._decode([row])]
-        pairs: list[tuple[Row, torch.Tensor]] = []
-        with self._blame([rows[0].work]):
-            pairs = [(rows[0], drawing.decode(samples, tiled=True)[0])]
-        return pairs
-
-    def _deliver(self, row: Row, pixels: torch.Tensor) -> None:
-        assert row.work.drawing is not None
-        operations.finish(row, row.work.drawing.picture(pixels), self.settings)
-        self.counts["images_done"] += 1
-
-    def _release_memory(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    # --- Accounts of time, blame and state ----------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _timed(self, works: list[Work]) -> Iterator[None]:
-        """Share the device's time among those who used it."""
-        started_s = self.clock()
-        try:
-            yield
-        finally:
-            share_s = (self.clock() - started_s) / len(works)
-            for work in works:
-                work.device_s += share_s
-
-    @contextlib.contextmanager
-    def _blame(self, works: list[Work]) -> Iterator[None]:
-        """An exception costs these jobs, never the loop."""
-        try:
-            yield
-        except Exception as error:
-            failure = failure_of(error)
-            if failure is not error:
-                logger.exception("The job %s failed.", works[0].spec.token)
-            if failure.code == "out_of_memory":
-                self.counts["oom"] += 1
-            for work in works:
-                work.fail(failure)
+    # --- State --------------------------------------------------------------------------------------------------------
 
     def _status(self) -> EngineStatus:
         pool = self.pool
@@ -383,29 +260,9 @@ class Loop:
             memory_used_bytes=pool.used_bytes(),
             active_rows=sum(len(work.rows) for work in self.works),
             waiting=sum(not work.started for work in self.works),
-            images_done=self.counts["images_done"],
-            forwards=self.counts["forwards"],
-            forward_rows=self.counts["forward_rows"],
-            oom_count=self.counts["oom"],
+            images_done=self.tally.counts["images_done"],
+            forwards=self.tally.counts["forwards"],
+            forward_rows=self.tally.counts["forward_rows"],
+            oom_count=self.tally.counts["oom"],
             progress={work.spec.token: work.progress() for work in self.works},
         )
-
-
-def _decoded_together(rows: list[Row]) -> list[list[Row]]:
-    """Pictures of one shape and decoder that are ready at the same step, a few at a time."""
-    groups: dict[tuple[int, tuple[int, ...]], list[list[Row]]] = {}
-    for row in rows:
-        assert row.sample is not None
-        shape = tuple(row.sample.latents.shape)
-        places = groups.setdefault((id(row.sample.vae), shape), [[]])
-        most = max(min(DECODED_MAX, DECODED_LATENTS // (shape[-1] * shape[-2])), 1)
-        if len(places[-1]) >= most or (row.sample.alone is not None and places[-1]):
-            places.append([])
-        places[-1].append(row)
-    return [group for places in groups.values() for group in places]
-
-
-def _cost(sample: Sample) -> float:
-    """Megapixels of one step; a picture with guidance (two rows) counts once."""
-    window = sample.views[0]
-    return window.height * window.width * 64 * sample.rows / 2e6

@@ -21,6 +21,7 @@ from inference.engine.parts import PartLoader
 from inference.engine.pool import Pool
 from inference.engine.settings import EngineSettings
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
+from inference.engine.stepping import Stepper
 from inference.engine.work import Job, Row
 
 torch.set_num_threads(1)
@@ -28,21 +29,21 @@ PROMPT, NEGATIVE = "a photo of red cat", "blue dog"
 _tokens = itertools.count(1)
 
 
-class RecordingLoop(Loop):
+class RecordingStepper(Stepper):
     """Keeps each finished picture's pixels (0..1) by token and index, and the rows of every forward."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.pixels: dict[tuple[str, int], torch.Tensor] = {}
         self.forwards: list[list[tuple[str, int]]] = []
-        super().__init__(*args, **kwargs)
 
-    def _step(self, rows: list[Row]) -> None:
+    def step(self, rows: list[Row]) -> None:
         self.forwards.append([(row.work.spec.token, row.index) for row in rows])
-        super()._step(rows)
+        super().step(rows)
 
-    def _deliver(self, row: Row, pixels: torch.Tensor) -> None:
+    def deliver(self, row: Row, pixels: torch.Tensor) -> None:
         self.pixels[row.work.spec.token, row.index] = (pixels / 2 + 0.5).clamp(0, 1)
-        super()._deliver(row, pixels)
+        super().deliver(row, pixels)
 
 
 class Bench:
@@ -50,7 +51,9 @@ class Bench:
         self.settings = EngineSettings(model_dir=model_dir, device="cpu", **settings)
         loader = PartLoader(Loader(self.settings, torch.device("cpu"), torch.float32))
         self.pool = Pool(loader, self.settings.memory_budget_bytes or 2**30, lambda: None)
-        self.loop = RecordingLoop(self.settings, self.pool, torch.device("cpu"), torch.float32, clock)
+        self.loop = Loop(self.settings, self.pool, torch.device("cpu"), torch.float32, clock)
+        self.recorded = RecordingStepper(self.settings, self.loop.device, self.loop.tally)
+        self.loop.stepper = self.recorded
         self.pool.open()
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ class Bench:
     def draw(self, spec: RenderSpec, inputs: Mapping[str, Image.Image] | None = None) -> torch.Tensor:
         """The pixels of the first image of a job that has the engine to itself."""
         self.finish(self.submit(spec, inputs))
-        return self.loop.pixels[spec.token, 0]
+        return self.recorded.pixels[spec.token, 0]
 
     def _until(self, reached: Callable[[], bool], timeout_s: float = 60) -> None:
         end_s = time.monotonic() + timeout_s

@@ -85,7 +85,7 @@ class TestLora:
         bench.draw(spec(SD15, loras=(style(1), style(2))))  # Loads everything, so that the jobs start together.
         jobs = [bench.submit(spec(SD15, loras=refs, seed=i)) for i, refs in enumerate(wanted)]
         bench.finish(*jobs)
-        assert len(bench.loop.forwards[-1]) == len(wanted)
+        assert len(bench.recorded.forwards[-1]) == len(wanted)
         for number in (1, 2):
             plain.load_lora_weights(str(shelf / f"style{number}.safetensors"), adapter_name=f"style{number}")
         for job, refs in zip(jobs, wanted, strict=True):
@@ -94,7 +94,7 @@ class TestLora:
                 plain.set_adapters([ref.adapter_id for ref in refs], [ref.strength for ref in refs])
             else:
                 plain.disable_lora()
-            assert apart(bench.loop.pixels[job.spec.token, 0], run(plain, job.spec.seed)) <= SAME
+            assert apart(bench.recorded.pixels[job.spec.token, 0], run(plain, job.spec.seed)) <= SAME
 
     def test_nothing_leaks_into_the_next_job(self, bench: Bench) -> None:
         before = bench.draw(spec(SD15))
@@ -158,7 +158,7 @@ class TestLora:
         assert output.used["vae"] is None
         assert output.used["enhance_prompt"] is False
         assert any("style1" in note for note in output.notes)
-        assert torch.equal(bench.loop.pixels[job.spec.token, 0], bench.draw(spec(ref)))
+        assert torch.equal(bench.recorded.pixels[job.spec.token, 0], bench.draw(spec(ref)))
 
     def test_adapters_beyond_the_budget_leave_no_memory_behind(self, shelf: Path) -> None:
         state = tiny_checkpoints.kohya_lora_state(tiny_models.sd15(), rank=64)
@@ -260,7 +260,7 @@ class TestControlNet:
             for i, one in enumerate(told)
         ]
         bench.finish(*jobs)
-        assert len(bench.loop.forwards[-1]) == len(told)
+        assert len(bench.recorded.forwards[-1]) == len(told)
         pipe = self.plain(plain, "StableDiffusionControlNetPipeline", self.net(shelf, "canny"))
         for i, (job, one) in enumerate(zip(jobs, told, strict=True)):
             expected = run(
@@ -271,7 +271,7 @@ class TestControlNet:
                 guess_mode=one.get("guess", False),
                 guidance_scale=one.get("cfg", 7.5),
             )
-            assert apart(bench.loop.pixels[job.spec.token, 0], expected) <= SAME
+            assert apart(bench.recorded.pixels[job.spec.token, 0], expected) <= SAME
 
     def test_two_networks_at_once(self, bench: Bench, plain: Any, shelf: Path) -> None:
         pixels = bench.draw(spec(SD15, controls=(control("canny"), control("depth", scale=0.4))), self.HINT)
@@ -332,14 +332,14 @@ class TestIPAdapter:
         with_picture = bench.submit(spec(SD15, ip_adapter=self.REF), self.FACE)
         without = bench.submit(spec(SD15, seed=8))
         bench.finish(with_picture, without)
-        assert apart(bench.loop.pixels[without.spec.token, 0], run(plain, 8)) <= SAME
+        assert apart(bench.recorded.pixels[without.spec.token, 0], run(plain, 8)) <= SAME
         encoder = CLIPVisionModelWithProjection.from_pretrained(str(shelf / "image_encoder"))
         processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
         plain.register_modules(image_encoder=encoder, feature_extractor=processor)
         plain.load_ip_adapter(str(shelf), subfolder="", weight_name="ip.safetensors", image_encoder_folder=None)
         plain.set_ip_adapter_scale(0.6)
         expected = run(plain, ip_adapter_image=self.FACE["face"])
-        assert apart(bench.loop.pixels[with_picture.spec.token, 0], expected) <= SAME
+        assert apart(bench.recorded.pixels[with_picture.spec.token, 0], expected) <= SAME
 
     def test_nothing_leaks_into_the_next_job(self, bench: Bench) -> None:
         before = bench.draw(spec(SD15))

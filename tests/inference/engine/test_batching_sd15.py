@@ -53,7 +53,7 @@ class TestOneForwardForMany:
             for place, name in enumerate(CLASSIC)
         }
         bench.finish(*jobs.values())
-        assert max(len(rows) for rows in bench.loop.forwards) > 5
+        assert max(len(rows) for rows in bench.recorded.forwards) > 5
         for name, job in jobs.items():
             seeding = {"noise_sampler_seed": job.spec.seed} if name == "DPMSolverSDEScheduler" else {}
             expected = plainly(
@@ -68,14 +68,16 @@ class TestOneForwardForMany:
                 height=64,
                 width=64,
             )
-            assert apart(bench.loop.pixels[job.spec.token, 0], expected) <= SAME, name
+            assert apart(bench.recorded.pixels[job.spec.token, 0], expected) <= SAME, name
 
     def test_a_job_joins_between_the_steps_of_another(self, bench: Bench, plain_sd15: Any) -> None:
         early = bench.submit(spec(SD15, num_inference_steps=9, seed=1))
         bench.turn(4)
         late = bench.submit(spec(SD15, num_inference_steps=3, seed=2, account="bob"))
         bench.finish(early, late)
-        shared = [rows for rows in bench.loop.forwards if {early.spec.token, late.spec.token} <= {t for t, _ in rows}]
+        shared = [
+            rows for rows in bench.recorded.forwards if {early.spec.token, late.spec.token} <= {t for t, _ in rows}
+        ]
         assert len(shared) == 3
         for job in (early, late):
             expected = plainly(
@@ -88,7 +90,7 @@ class TestOneForwardForMany:
                 height=64,
                 width=64,
             )
-            assert apart(bench.loop.pixels[job.spec.token, 0], expected) <= SAME
+            assert apart(bench.recorded.pixels[job.spec.token, 0], expected) <= SAME
 
     def test_karras_and_sde_settings_reach_the_scheduler(self, bench: Bench, plain_sd15: Any) -> None:
         job = spec(SD15, scheduler="DPM++ 2M SDE Karras", num_inference_steps=6)
@@ -110,7 +112,7 @@ class TestOneForwardForMany:
         several = spec(SD15, samples=3, seed=40)
         (output,) = bench.finish(bench.submit(several))
         assert [image.seed for image in output.images] == [40, 41, 42]
-        assert apart(bench.loop.pixels[several.token, 2], bench.draw(spec(SD15, seed=42))) <= SAME
+        assert apart(bench.recorded.pixels[several.token, 2], bench.draw(spec(SD15, seed=42))) <= SAME
 
     def test_clip_skip_is_the_pipelines_own(self, bench: Bench, plain_sd15: Any) -> None:
         expected = plainly(

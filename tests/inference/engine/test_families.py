@@ -92,12 +92,12 @@ def test_text_to_image_shares_forwards(bench: Bench, families_dir: Path, name: s
     ]
     jobs = [bench.submit(spec(ref, **more)) for more in fields]
     bench.finish(*jobs)
-    assert len(bench.loop.forwards[-4]) > 1
+    assert len(bench.recorded.forwards[-4]) > 1
     pipe = plain(families_dir, name, 0)
     for job in jobs:
         length = {"max_sequence_length": 256} if name == "flux-schnell" else {}  # What schnell was trained on.
         picture = expected(pipe, job.spec, width=64, height=64, **length)
-        assert apart(bench.loop.pixels[job.spec.token, 0], picture) <= SAME
+        assert apart(bench.recorded.pixels[job.spec.token, 0], picture) <= SAME
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd3", "flux-dev"])
@@ -219,7 +219,9 @@ class TestControl:
         told = [("gray", 5, 0.7), ("gray", 5, 0.3), ("tile", 1, 0.7)]
         jobs = [bench.submit(self.controlled("flux-dev", Family.FLUX, s, kind), self.HINTS) for kind, _, s in told]
         bench.finish(*jobs)
-        assert max(len(rows) for rows in bench.loop.forwards[-6:]) == 2  # One network, but another kind is another key.
+        assert (
+            max(len(rows) for rows in bench.recorded.forwards[-6:]) == 2
+        )  # One network, but another kind is another key.
         net = FluxControlNetModel.from_pretrained(str(families_dir / "flux-dev-control"))
         parts = {k: v for k, v in plain(families_dir, "flux-dev", 0).components.items() if v is not None}
         pipe = FluxControlNetPipeline(**parts, controlnet=net)
@@ -237,7 +239,7 @@ class TestControl:
                 height=64,
                 output_type="pt",
             ).images
-            assert apart(bench.loop.pixels[job.spec.token, 0], picture) <= SAME
+            assert apart(bench.recorded.pixels[job.spec.token, 0], picture) <= SAME
 
     def test_sd3(self, bench: Bench, families_dir: Path) -> None:
         """The plain pipeline draws the hint's latents from torch's global generator."""

@@ -77,10 +77,10 @@ class TestSharing:
         bench.draw(spec(SD15))
         crowd = [bench.submit(spec(SD15, account="alice", samples=5, seed=i)) for i in range(3)]
         bench.turn(6)
-        before = len(bench.loop.forwards)
+        before = len(bench.recorded.forwards)
         single = bench.submit(spec(SD15, account="bob", num_inference_steps=5))
         bench.finish(single)
-        assert len(bench.loop.forwards) - before <= 2 * 5
+        assert len(bench.recorded.forwards) - before <= 2 * 5
         assert not any(job.done for job in crowd[1:])
         bench.finish(*crowd)
         bench.close()
@@ -89,15 +89,15 @@ class TestSharing:
         wide = bench.submit(spec(SD15, account="alice", width_px=96, num_inference_steps=6))
         small = bench.submit(spec(SD15, account="bob", num_inference_steps=6))
         bench.turn(6)
-        kinds = Counter(rows[0][0] for rows in bench.loop.forwards[-6:])
+        kinds = Counter(rows[0][0] for rows in bench.recorded.forwards[-6:])
         assert kinds == {wide.spec.token: 2, small.spec.token: 4} or kinds[small.spec.token] == 3
         bench.finish(wide, small)
 
     def test_a_deterministic_job_has_its_forwards_to_itself(self, bench: Bench) -> None:
         jobs = [bench.submit(spec(SD15, deterministic=True, samples=2)), bench.submit(spec(SD15))]
-        first = len(bench.loop.forwards)
+        first = len(bench.recorded.forwards)
         bench.finish(*jobs)
-        mine = [rows for rows in bench.loop.forwards[first:] if rows[0][0] == jobs[0].spec.token]
+        mine = [rows for rows in bench.recorded.forwards[first:] if rows[0][0] == jobs[0].spec.token]
         assert len(mine) == 8
         assert all(len(rows) == 1 for rows in mine)
 
@@ -116,12 +116,12 @@ class TestCancel:
         job, other = bench.submit(spec(SD15, num_inference_steps=20)), bench.submit(spec(SD15, seed=2))
         bench.turn(2)
         job.cancel()
-        first = len(bench.loop.forwards)
+        first = len(bench.recorded.forwards)
         with pytest.raises(RenderFailed) as failure:
             bench.finish(job, other)
         assert failure.value.code == "cancelled"
         bench.finish(other)
-        assert all(job.spec.token not in {token for token, _ in rows} for rows in bench.loop.forwards[first:])
+        assert all(job.spec.token not in {token for token, _ in rows} for rows in bench.recorded.forwards[first:])
 
     def test_delivers_nothing_even_if_an_image_was_done(self, bench: Bench) -> None:
         job = bench.submit(spec(SD15, samples=8, num_inference_steps=2, deterministic=True))
@@ -136,7 +136,7 @@ class TestCancel:
         job.cancel()
         with pytest.raises(RenderFailed, match="cancelled"):
             bench.finish(job)
-        assert not bench.loop.forwards
+        assert not bench.recorded.forwards
         bench.close()
 
     def test_gives_back_the_model(self, bench: Bench) -> None:
@@ -162,7 +162,7 @@ class Sabotage:
 
 
 def tokens(bench: Bench) -> set[str]:
-    return {token for rows in bench.loop.forwards for token, _ in rows}
+    return {token for rows in bench.recorded.forwards for token, _ in rows}
 
 
 class TestFailures:
@@ -179,7 +179,7 @@ class TestFailures:
             bad.result(0)
         assert failure.value.code == "not_a_number"
         monkeypatch.undo()
-        assert apart(bench.loop.pixels[good.spec.token, 0], bench.draw(spec(SD15, seed=5))) <= SAME
+        assert apart(bench.recorded.pixels[good.spec.token, 0], bench.draw(spec(SD15, seed=5))) <= SAME
 
     def test_memory_that_runs_out_halves_the_batch(self, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def limit(batch: Any) -> None:
@@ -190,12 +190,12 @@ class TestFailures:
         bench = Bench(model_dir)
         jobs = [bench.submit(spec(SD15, seed=i)) for i in range(6)]
         bench.finish(*jobs)
-        assert bench.loop.counts["oom"] == 1 + 1  # 12 rows, then 6; the bucket remembers 3 for the rest.
+        assert bench.loop.tally.counts["oom"] == 1 + 1  # 12 rows, then 6; the bucket remembers 3 for the rest.
         assert bench.loop.snapshot.oom_count == 2
         monkeypatch.undo()
         for job in jobs:
             alone = bench.draw(spec(SD15, seed=job.spec.seed))
-            assert apart(bench.loop.pixels[job.spec.token, 0], alone) <= SAME
+            assert apart(bench.recorded.pixels[job.spec.token, 0], alone) <= SAME
         bench.close()
 
     def test_memory_that_does_not_suffice_for_one_fails_that_one(

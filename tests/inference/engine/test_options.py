@@ -103,13 +103,13 @@ def test_self_attention_is_perturbed_attention_guidance(bench: Bench) -> None:
     jobs = [bench.submit(spec(SD15, self_attention=True, guidance_scale=g, seed=3)) for g in (6.0, 1.0)]
     other = bench.submit(spec(SD15, seed=4))
     outputs = bench.finish(*jobs, other)
-    assert len(bench.loop.forwards[-1]) == 3
+    assert len(bench.recorded.forwards[-1]) == 3
     for job, guidance in zip(jobs, (6.0, 1.0), strict=True):
         told = {"prompt": PROMPT, "num_inference_steps": 4, "guidance_scale": guidance, "pag_scale": 3.0}
         expected = pipe(**told, generator=seeded(3), height=64, width=64, output_type="pt").images
-        assert apart(bench.loop.pixels[job.spec.token, 0], expected) <= SAME
+        assert apart(bench.recorded.pixels[job.spec.token, 0], expected) <= SAME
     assert any("perturbed-attention" in note for note in outputs[0].notes)
-    assert apart(bench.loop.pixels[other.spec.token, 0], bench.draw(spec(SD15, seed=4))) <= SAME
+    assert apart(bench.recorded.pixels[other.spec.token, 0], bench.draw(spec(SD15, seed=4))) <= SAME
 
 
 def test_panorama_is_multidiffusion(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_highres_fix_draws_small_first_and_then_enlarges(bench: Bench) -> None:
     assert output.images[0].image.size == (128, 128)
     steps = [(event["step"], event["steps"]) for event in events if event["type"] == "step"]
     assert steps == [(i, 6) for i in range(1, 7)]
-    assert apart(bench.loop.pixels[job.spec.token, 0], bench.draw(spec(SD15, width_px=128, height_px=128))) > 0.001
+    assert apart(bench.recorded.pixels[job.spec.token, 0], bench.draw(spec(SD15, width_px=128, height_px=128))) > 0.001
 
 
 def test_token_merging_changes_its_own_jobs_alone(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_token_merging_changes_its_own_jobs_alone(tmp_path: Path) -> None:
     before = bench.draw(spec(SD15))
     jobs = [bench.submit(spec(SD15, tomesd=merged, seed=seed)) for merged, seed in ((True, 7), (True, 8), (False, 7))]
     bench.finish(*jobs)
-    merged, _, untouched = (bench.loop.pixels[job.spec.token, 0] for job in jobs)
+    merged, _, untouched = (bench.recorded.pixels[job.spec.token, 0] for job in jobs)
     assert apart(merged, untouched) > 0.0001
     assert apart(untouched, before) <= SAME
     assert apart(merged, bench.draw(spec(SD15, tomesd=True))) <= SAME
