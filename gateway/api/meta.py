@@ -104,6 +104,7 @@ def _switches(spec: dict[str, Any]) -> dict[str, Any]:
         "enhance_prompt": yes(spec["enhance_prompt"]),
         "enhance_style": spec["enhance_style"],
         "use_karras_sigmas": yes(spec["use_karras_sigmas"]),
+        "deterministic": yes(spec["deterministic"]),
         "tomesd": yes(spec["tomesd"]),
         "highres_fix": yes(spec["highres_fix"]),
         "panorama": yes(spec["panorama"]),

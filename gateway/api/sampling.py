@@ -49,6 +49,7 @@ def sampling_read(fields: Fields, profile: Profile, model: CatalogueModel, *, ve
         "seed": seed_read(fields, samples),
         "strength": fields.number("strength", "prompt_strength", default=profile.strength, low=0.0, high=1.0),
         "safety": safety_read(fields, version=version),
+        "deterministic": fields.flag("deterministic", default=False),
         **scheduler_read(fields, model, version=version),
     }
     if model.family in UNET_FAMILIES:

@@ -6,20 +6,25 @@ the hold's own conditional move is the second lock on the same door.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 from billing.holds import Closing, hold_capture, hold_release
 from billing.usage import SettledCall, usage_record
 from gateway.limits import limit_scopes, limiter
 from gateway.wakeups import dispatcher_wake, finished_announce
 from gateway.webhooks_out import generation_webhook_queue
+from inference import render_control
 from inference.engine.spec import RenderedImage, RenderResult
 from inference.models import Generation, GenerationState
 from inference.selectors import generation_of
 from inference.states import generation_finish
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,27 @@ def generation_abort(*, generation_id: int, error_code: str, error_message: str,
 def generation_cancel(*, account_id: int, generation_id: int, now: datetime) -> bool:
     """Cancel at the owner's wish; True when this call did it. A settled generation stays as it is.
 
-    Raises GenerationNotFound for a stranger's.
+    Its render worker stops at the next step. Raises GenerationNotFound for a stranger's.
     """
     generation_of(account_id=account_id, generation_id=generation_id)
     ending = Ending(
         state=GenerationState.CANCELLED, error_code="cancelled", error_message="This generation was cancelled."
     )
-    return _end(generation_id, ending, now)
+    cancelled = _end(generation_id, ending, now)
+    if cancelled:
+        _stop_rendering(generation_id)
+    return cancelled
+
+
+def _stop_rendering(generation_id: int) -> None:
+    """Tell the leaseholder. One that does not hear it learns from its next heartbeat that the lease is lost."""
+    worker, attempt = Generation.objects.values_list("worker", "attempt").get(pk=generation_id)
+    if not worker:
+        return
+    try:
+        render_control.cancel(worker=worker, generation_id=generation_id, attempt=attempt)
+    except (OperationalError, OSError) as problem:
+        logger.warning("Worker %s could not be told to stop generation %s: %s", worker, generation_id, problem)
 
 
 def _end(generation_id: int, ending: Ending, now: datetime) -> bool:

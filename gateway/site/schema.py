@@ -137,6 +137,14 @@ def _sampling(model: ImageModel) -> list[Field]:
             choices=SCHEDULERS,
             advanced=True,
         ),
+        Field(
+            "deterministic",
+            "Deterministic",
+            "flag",
+            "Shares no step with other calls: the same call gives the same bytes. Slower when others draw too.",
+            False,
+            advanced=True,
+        ),
     ]
 
 

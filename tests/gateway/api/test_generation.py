@@ -223,6 +223,13 @@ def test_clip_skip_counts_as_the_api_does(api, spec):
     assert body["meta"]["clip_skip"] == 2
 
 
+@pytest.mark.parametrize(("asked", "used"), [({}, False), ({"deterministic": "yes"}, True)])
+def test_a_call_may_keep_out_of_shared_forwards(api, spec, asked, used):
+    meta = api.post("v6/images/text2img", prompt="x", model_id="demo", **asked)["meta"]
+    assert spec()["deterministic"] is used
+    assert meta["deterministic"] == ("yes" if used else "no")
+
+
 @pytest.mark.parametrize(("asked", "factor"), [("yes", 2), (True, 2), ("3", 3), ("no", None), ("1", None), (0, None)])
 def test_upscale_is_yes_or_a_factor(api, spec, asked, factor):
     api.post("v6/images/text2img", prompt="x", model_id="demo", upscale=asked)

@@ -2,10 +2,12 @@
 
 import pytest
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from billing.models import Hold, LedgerEntry, UsageBucket, UsageDay
 from gateway.services import generation_abort, generation_cancel, generation_settle
 from gateway.services.leases import leases_sweep, render_failed_retry, waiting_sweep
+from inference import render_control
 from inference.errors import GenerationNotFound
 from inference.models import Generation
 from inference.states import generation_lease
@@ -92,6 +94,25 @@ class TestCancel:
         assert state_of(generation) == "cancelled"
         assert Hold.objects.get().state == "released"
         assert wallet_of(funded.account).held_microusd == 0
+
+    def test_its_render_worker_is_told_at_once(self, funded, monkeypatch):
+        told = []
+        monkeypatch.setattr(render_control, "cancel", lambda **item: told.append(item))
+        waiting, running = place(funded).generation, place(funded).generation
+        lease(running)
+        for generation in (waiting, running):
+            generation_cancel(account_id=funded.account.pk, generation_id=generation.pk, now=timezone.now())
+        assert told == [{"worker": "w", "generation_id": running.pk, "attempt": 1}]
+
+    def test_a_broker_that_is_away_cancels_no_less(self, funded, monkeypatch):
+        def away(**item):
+            raise OperationalError("no broker")
+
+        monkeypatch.setattr(render_control, "cancel", away)
+        generation = place(funded).generation
+        lease(generation)
+        assert generation_cancel(account_id=funded.account.pk, generation_id=generation.pk, now=timezone.now())
+        assert state_of(generation) == "cancelled"
 
     def test_a_stranger_finds_nothing(self, alice, charlie):
         generation = place(alice).generation
