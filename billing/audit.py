@@ -41,21 +41,21 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
-        "what is held is the sum of the open holds on funds",
+        "what is held is the sum of the open holds on money",
         """
         SELECT w.account_id, w.held_microusd, COALESCE(h.total, 0)
         FROM billing_wallet w
         LEFT JOIN (
             SELECT account_id, SUM(unit_price_microusd * images_held) AS total
-            FROM billing_hold WHERE state = 'open' AND source = 'funds' GROUP BY account_id
+            FROM billing_hold WHERE state = 'open' AND source IN ('funds', 'postpaid') GROUP BY account_id
         ) h ON h.account_id = w.account_id
         WHERE w.held_microusd <> COALESCE(h.total, 0)
         """,
     ),
     Check(
-        "no wallet is overspent outside arrears",
+        "no wallet is overspent outside arrears and post-paid use",
         "SELECT account_id, balance_microusd, held_microusd FROM billing_wallet"
-        " WHERE balance_microusd < held_microusd AND NOT in_arrears",
+        " WHERE balance_microusd < held_microusd AND NOT in_arrears AND postpaid_limit_microusd IS NULL",
     ),
     Check(
         "every capture from funds has one entry of its price and images",
@@ -63,7 +63,7 @@ CHECKS: tuple[Check, ...] = (
         SELECT h.reference, h.unit_price_microusd * h.images_captured, e.amount_microusd
         FROM billing_hold h
         LEFT JOIN billing_ledgerentry e ON e.op_key = 'capture:' || CAST(h.reference AS VARCHAR(20))
-        WHERE h.source = 'funds' AND h.state = 'captured' AND (
+        WHERE h.source IN ('funds', 'postpaid') AND h.state = 'captured' AND (
             e.id IS NULL OR e.amount_microusd <> -h.unit_price_microusd * h.images_captured
             OR e.images <> h.images_captured OR e.wallet_id <> h.account_id
         )
@@ -75,7 +75,8 @@ CHECKS: tuple[Check, ...] = (
         SELECT e.id, e.op_key, h.state
         FROM billing_ledgerentry e
         LEFT JOIN billing_hold h ON h.reference = e.reference
-        WHERE e.kind = 'capture' AND (h.reference IS NULL OR h.state <> 'captured' OR h.source <> 'funds')
+        WHERE e.kind = 'capture' AND (h.reference IS NULL OR h.state <> 'captured'
+            OR h.source NOT IN ('funds', 'postpaid'))
         """,
     ),
     Check(
@@ -111,8 +112,10 @@ CHECKS: tuple[Check, ...] = (
             SELECT c.id, SUM(h.unit_price_microusd
                 * CASE WHEN h.state = 'open' THEN h.images_held ELSE h.images_captured END) AS total
             FROM billing_spendmonth c
-            JOIN billing_hold h ON h.account_id = c.account_id AND h.source = 'funds' AND h.state <> 'released'
-                AND ((c.key_id = 0 AND h.spend_scopes IN (1, 3)) OR (c.key_id = h.key_id AND h.spend_scopes IN (2, 3)))
+            JOIN billing_hold h ON h.account_id = c.account_id AND h.spend_scopes > 0 AND h.state <> 'released'
+                AND ((c.key_id = 0 AND h.spend_scopes IN (1, 3, 5, 7))
+                    OR (c.key_id = h.key_id AND h.spend_scopes IN (2, 3, 6, 7))
+                    OR (c.key_id = -1 AND h.spend_scopes > 3))
                 AND SUBSTR(CAST(h.created_at AS VARCHAR(40)), 1, 7) = SUBSTR(CAST(c.month AS VARCHAR(10)), 1, 7)
             GROUP BY c.id
         ) h ON h.id = m.id

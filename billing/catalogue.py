@@ -74,6 +74,16 @@ PLANS: tuple[dict[str, Any], ...] = (
         "weight": 8,
         "dedicated_workers": True,
     },
+    {
+        "code": "metered",
+        "name": "Metered",
+        "summary": "Per image, invoiced after the month. The operator gives it, with a monthly limit.",
+        "calls_per_minute": 1000,
+        "queued_calls": 10,
+        "pays_from_funds": True,
+        "weight": 3,
+        "public": False,
+    },
 )
 PRICES_MICROUSD: dict[str, int] = {"sd15": 2_000, "sdxl": 4_000, "other": 4_700}
 

@@ -31,6 +31,7 @@ class Terms:
     dedicated_workers: bool
     in_arrears: bool
     spend_limit_microusd: int | None = None
+    postpaid_limit_microusd: int | None = None
 
     def covers(self, price_code: str) -> bool:
         """Whether images under this price code cost nothing extra."""
@@ -73,6 +74,7 @@ def terms_from(wallet: Wallet, plan: Plan) -> Terms:
         dedicated_workers=plan.dedicated_workers,
         in_arrears=wallet.in_arrears,
         spend_limit_microusd=wallet.spend_limit_microusd,
+        postpaid_limit_microusd=wallet.postpaid_limit_microusd,
         **values,
     )
 

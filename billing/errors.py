@@ -44,6 +44,18 @@ class SpendLimitReached(DomainError):
     code = "spend_limit_reached"
 
 
+class InvoiceUnpaid(DomainError):
+    """This account owes ${owed_usd} of earlier months. Pay its invoices at {billing_url} to go on."""
+
+    code = "invoice_unpaid"
+
+
+class PostpaidLimitInvalid(DomainError):
+    """The plan "{plan}" is invoiced afterwards: it needs a monthly limit above zero."""
+
+    code = "postpaid_limit_invalid"
+
+
 class AccountInArrears(DomainError):
     """A payment of this account was disputed or returned. Settle it at {billing_url} to go on."""
 

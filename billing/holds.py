@@ -19,17 +19,18 @@ from billing.errors import (
     AllowanceExhausted,
     DailyQuotaExhausted,
     FundsExhausted,
+    InvoiceUnpaid,
     ModelNotInPlan,
 )
 from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
-from billing.models import Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
+from billing.models import MONEY, Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
 from billing.money import usd_text
 from billing.spending import SpendLimits, counters_open, room_for, spend_give_back, spend_refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What pays for a generation. `amount_microusd` is held from funds; 0 for every other source."""
+    """What pays for a generation. `amount_microusd` is held in the wallet; 0 for what moves no money."""
 
     source: Source
     amount_microusd: int
@@ -38,7 +39,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How a hold ended: what was taken from funds for how many images."""
+    """How a hold ended: what was charged for how many images."""
 
     source: Source
     images: int
@@ -61,13 +62,15 @@ def hold_place(
 ) -> Reservation:
     """Reserve one call of `images` pictures from the first source that has room; raises the refusal that helps most.
 
-    Order: what the plan covers, the period's allowance, the day's free calls, funds. The rows that `dependent` gives
-    for the paying source are written with the hold or not at all.
+    Order: what the plan covers, the period's allowance, the day's free calls, funds, a later invoice. The rows that
+    `dependent` gives for the paying source are written with the hold or not at all.
     """
     if terms.in_arrears:
         raise AccountInArrears(billing_url=billing_url())
     amount_microusd = unit_price_microusd * images
-    limits = SpendLimits(account_id, key_id, terms.spend_limit_microusd, key_budget_microusd)
+    limits = SpendLimits(
+        account_id, key_id, terms.spend_limit_microusd, key_budget_microusd, terms.postpaid_limit_microusd
+    )
     row = {
         "reference": reference,
         "account_id": account_id,
@@ -84,7 +87,7 @@ def hold_place(
         if run_guarded(guard, inserts):
             return reservation
         if guard.room is not None:  # its counters may not have begun, or just now by another call's hand
-            counters_open(limits, now)
+            counters_open(limits.of(reservation.source), now)
             if run_guarded(guard, inserts):
                 return reservation
     raise _refusal(limits, terms, price_code, model_id, amount_microusd, now)
@@ -96,7 +99,7 @@ def _of_source(reservation: Reservation, limits: SpendLimits) -> dict[str, objec
         "source": reservation.source.value,
         "day": connection.ops.adapt_datefield_value(reservation.day),
         "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
-        "spend_scopes": limits.scopes if reservation.source == Source.FUNDS else 0,
+        "spend_scopes": limits.of(reservation.source).scopes if reservation.source in MONEY else 0,
     }
 
 
@@ -114,8 +117,12 @@ def _sources(
         day = day_of(now)
         yield Reservation(Source.FREE_DAY, 0, day), free_day_guard(account_id, terms.free_calls_per_day, day)
     if terms.pays_from_funds:
-        room = room_for(limits, amount_microusd, now)
+        room = room_for(limits.of(Source.FUNDS), amount_microusd, now)
         yield Reservation(Source.FUNDS, amount_microusd), ledger.funds_guard(account_id, amount_microusd, room)
+    if terms.postpaid_limit_microusd is not None:
+        room = room_for(limits, amount_microusd, now)
+        assert room is not None
+        yield Reservation(Source.POSTPAID, amount_microusd), ledger.postpaid_guard(account_id, amount_microusd, room)
 
 
 def allowance_guard(account_id: int, now: datetime) -> Guard:
@@ -142,19 +149,8 @@ def _refusal(
 ) -> Exception:
     """Why no source had room, in the words that say how to go on. Reads only."""
     account_id = limits.account_id
-    if terms.pays_from_funds:
-        wallet = Wallet.objects.get(pk=account_id)
-        if wallet.in_arrears:
-            return AccountInArrears(billing_url=billing_url())
-        if (reached := spend_refusal(limits, amount_microusd, now)) is not None:
-            return reached
-        return FundsExhausted(
-            cost_usd=usd_text(amount_microusd, places=4),
-            cost_microusd=amount_microusd,
-            available_usd=usd_text(wallet.available_microusd, places=4),
-            available_microusd=wallet.available_microusd,
-            billing_url=billing_url(),
-        )
+    if terms.pays_from_funds or terms.postpaid_limit_microusd is not None:
+        return _money_refusal(limits, amount_microusd, now)
     if terms.has_allowance:
         return _allowance_refusal(account_id, now)
     if terms.free_calls_per_day:
@@ -166,6 +162,23 @@ def _refusal(
             billing_url=billing_url(),
         )
     return ModelNotInPlan(plan=terms.plan_name, model_id=model_id, billing_url=billing_url())
+
+
+def _money_refusal(limits: SpendLimits, amount_microusd: int, now: datetime) -> Exception:
+    wallet = Wallet.objects.get(pk=limits.account_id)
+    if wallet.in_arrears:
+        return AccountInArrears(billing_url=billing_url())
+    if (reached := spend_refusal(limits, amount_microusd, now)) is not None:
+        return reached
+    if limits.postpaid_microusd is not None:
+        return InvoiceUnpaid(owed_usd=usd_text(-wallet.balance_microusd, places=2), billing_url=billing_url())
+    return FundsExhausted(
+        cost_usd=usd_text(amount_microusd, places=4),
+        cost_microusd=amount_microusd,
+        available_usd=usd_text(wallet.available_microusd, places=4),
+        available_microusd=wallet.available_microusd,
+        billing_url=billing_url(),
+    )
 
 
 def _allowance_refusal(account_id: int, now: datetime) -> AllowanceExhausted:
@@ -191,7 +204,7 @@ def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = 
     )
     if not won:
         return None
-    if hold.source != Source.FUNDS:
+    if hold.source not in MONEY:
         return Closing(Source(hold.source), images, 0)
     charged_microusd = hold.unit_price_microusd * images
     spend_give_back(hold=hold, amount_microusd=hold.amount_microusd - charged_microusd)
@@ -206,7 +219,7 @@ def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = 
         release_held_microusd=hold.amount_microusd,
         sandbox=sandbox,
     )
-    return Closing(Source.FUNDS, images, charged_microusd)
+    return Closing(Source(hold.source), images, charged_microusd)
 
 
 def hold_release(*, reference: int) -> Closing | None:
@@ -226,7 +239,7 @@ def hold_release(*, reference: int) -> Closing | None:
                 "UPDATE billing_allowance SET calls_used = calls_used - 1 WHERE id = %s AND calls_used > 0",
                 [hold.allowance_id],
             )
-    if hold.source == Source.FUNDS:
+    if hold.source in MONEY:
         spend_give_back(hold=hold, amount_microusd=hold.amount_microusd)
         ledger.held_give_back(account_id=hold.account_id, amount_microusd=hold.amount_microusd)
     return Closing(Source(hold.source), 0, 0)

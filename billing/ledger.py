@@ -78,6 +78,18 @@ def funds_guard(account_id: int, amount_microusd: int, room: Room | None = None)
     )
 
 
+def postpaid_guard(account_id: int, amount_microusd: int, room: Room) -> Guard:
+    """Reserves what is invoiced afterwards: `room` bounds the month, the wallet bounds the debt. At most two months'
+    limits are ever owed, the running month and one whose invoice is being paid."""
+    return Guard(
+        "UPDATE billing_wallet SET held_microusd = held_microusd + %s"
+        " WHERE account_id = %s AND balance_microusd - held_microusd + 2 * postpaid_limit_microusd >= %s"
+        " AND NOT in_arrears AND (SELECT count(*) FROM room) = %s RETURNING account_id AS id",
+        (amount_microusd, account_id, amount_microusd, room.rows),
+        room,
+    )
+
+
 def held_give_back(*, account_id: int, amount_microusd: int) -> None:
     _require_transaction()
     Wallet.objects.filter(pk=account_id).update(held_microusd=F("held_microusd") - amount_microusd)

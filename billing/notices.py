@@ -9,13 +9,15 @@ from django.db.models import F, Q, Sum
 from accounts.models import ApiKey
 from billing import mails
 from billing.entitlements import month_of
-from billing.models import EntryKind, LedgerEntry, UsageBucket, Wallet
+from billing.models import EntryKind, LedgerEntry, SpendMonth, UsageBucket, Wallet
+from billing.spending import INVOICED, month_day
 
 STEPS_PERCENT = (50, 75, 100)
 
 
 def notices_send(*, now: datetime) -> None:
     _accounts(now)
+    _postpaid(now)
     _keys(now)
     _low_balances(now)
 
@@ -43,6 +45,13 @@ def _accounts(now: datetime) -> None:
             )
 
 
+def _postpaid(now: datetime) -> None:
+    rows = SpendMonth.objects.filter(key_id=INVOICED, month=month_day(now))
+    limits = dict(Wallet.objects.exclude(postpaid_limit_microusd=None).values_list("pk", "postpaid_limit_microusd"))
+    for row in rows.filter(account_id__in=limits):
+        _steps(row.account_id, "Post-paid use", "postpaid", row.counted_microusd, limits[row.account_id], now)
+
+
 def _keys(now: datetime) -> None:
     for key in ApiKey.objects.filter(budget_microusd__gt=0, revoked_at=None).iterator():
         assert key.budget_microusd is not None
@@ -65,8 +74,9 @@ def _steps(account_id: int, scope: str, name: str, spent_microusd: int, limit_mi
 
 
 def _low_balances(now: datetime) -> None:
-    """Once after each credit, and only to those who pay from funds."""
+    """Once after each credit, and only to those who pay in advance."""
     low = Wallet.objects.filter(
+        postpaid_limit_microusd=None,
         low_balance_microusd__isnull=False,
         balance_microusd__lt=F("low_balance_microusd") + F("held_microusd"),
     )

@@ -8,8 +8,10 @@ from django.db import transaction
 
 from accounts.models import Account, User
 from billing import ledger
+from billing.arrears import arrears_review
 from billing.entitlements import plan_in_force
 from billing.models import EntryKind, Price, Wallet
+from billing.postpaid import METERED, postpaid_end, postpaid_set
 
 
 def wallet_open(*, account: Account, now: datetime, plan_code: str = "free") -> Wallet:
@@ -41,10 +43,36 @@ def funded_account_upgrade(*, account_id: int) -> None:
     Wallet.objects.filter(pk=account_id, plan_code="free", balance_microusd__gt=0).update(plan_code="payg")
 
 
-def plan_assign(*, account_id: int, plan_code: str, now: datetime) -> None:
-    """Put the account under another plan at once. PlanUnknown when there is none of that code."""
+@transaction.atomic
+def plan_assign(*, account_id: int, plan_code: str, now: datetime, postpaid_limit_microusd: int | None = None) -> None:
+    """Put the account under another plan at once. PlanUnknown when there is none of that code; PostpaidLimitInvalid
+    for the post-paid plan without its monthly limit. Every other plan ends post-paid use."""
     plan_in_force(plan_code, now)
+    if plan_code == METERED:
+        postpaid_set(account_id=account_id, limit_microusd=postpaid_limit_microusd)
+    else:
+        postpaid_end(account_id=account_id)
     Wallet.objects.filter(pk=account_id).update(plan_code=plan_code)
+
+
+@transaction.atomic
+def invoice_settle(
+    *, account_id: int, amount_microusd: int, op_key: str, now: datetime, note: str, by: User | None, sandbox: bool
+) -> bool:
+    """A paid invoice of post-paid use, from the provider or, by the operator's word, from elsewhere: once per `op_key`.
+    What exceeds the debt, as a rounded cent does, is funds."""
+    settled = ledger.entry_post(
+        account_id=account_id,
+        kind=EntryKind.INVOICE,
+        amount_microusd=amount_microusd,
+        op_key=f"invoice:{op_key}",
+        now=now,
+        note=note,
+        made_by=by,
+        sandbox=sandbox,
+    )
+    arrears_review(account_id=account_id)
+    return settled
 
 
 def wallet_settings(

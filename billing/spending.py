@@ -1,4 +1,5 @@
-"""Monthly spending limits of an account and of a key, exact because their counters move in the admitting statement.
+"""Monthly limits of an account, of a key and of post-paid use, exact because their counters move in the admitting
+statement.
 
 A counter is a row per UTC month, so no reset can fail. It begins with the first call that a limit applies to, with what
 was spent before; a hold remembers the counters that it stands in, and gives back to exactly those.
@@ -6,7 +7,7 @@ was spent before; a hold remembers the counters that it stands in, and gives bac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from django.db import connection
@@ -15,35 +16,48 @@ from django.db.models import F, Sum
 from billing.entitlements import day_of, month_end, month_of
 from billing.errors import SpendLimitReached
 from billing.guarded import Room
-from billing.models import Hold, HoldState, Source, SpendMonth
+from billing.models import MONEY, Hold, HoldState, Source, SpendMonth
 from billing.money import usd_text
 
-ACCOUNT, KEY = 1, 2
-WHOLE_ACCOUNT = 0
+ACCOUNT, KEY, OWED = 1, 2, 4
+# Instead of a key's id: the counter of the whole account, and that of what is invoiced afterwards.
+WHOLE_ACCOUNT, INVOICED = 0, -1
 
 
 @dataclass(frozen=True, slots=True)
 class SpendLimits:
-    """What may be spent from funds in a month; None is no limit. `key_id` names the calling key."""
+    """What may be spent in a month; None is no limit. `key_id` names the calling key, `postpaid_microusd` bounds
+    what is invoiced afterwards."""
 
     account_id: int
     key_id: int | None = None
     account_microusd: int | None = None
     key_microusd: int | None = None
+    postpaid_microusd: int | None = None
+
+    def of(self, source: Source) -> SpendLimits:
+        """The limits that hold for what `source` pays."""
+        return self if source == Source.POSTPAID else replace(self, postpaid_microusd=None)
 
     @property
     def scopes(self) -> int:
         account = ACCOUNT if self.account_microusd is not None else 0
-        return account | (KEY if self.key_microusd is not None and self.key_id is not None else 0)
+        key = KEY if self.key_microusd is not None and self.key_id is not None else 0
+        return account | key | (OWED if self.postpaid_microusd is not None else 0)
 
     def counters(self) -> list[tuple[int, int]]:
-        """Key id (0 for the whole account) and limit, in the order in which they are locked."""
+        """Key id (or what stands in its place) and limit, in the order in which they are locked."""
         found: list[tuple[int, int]] = []
+        if self.postpaid_microusd is not None:
+            found.append((INVOICED, self.postpaid_microusd))
         if self.account_microusd is not None:
             found.append((WHOLE_ACCOUNT, self.account_microusd))
         if self.key_microusd is not None and self.key_id is not None:
             found.append((self.key_id, self.key_microusd))
         return found
+
+
+_SCOPES = {WHOLE_ACCOUNT: "this account", INVOICED: "post-paid calls"}
 
 
 def month_day(moment: datetime) -> date:
@@ -85,11 +99,13 @@ def counters_open(limits: SpendLimits, now: datetime) -> None:
 
 def _spent_uncounted(account_id: int, key_id: int, now: datetime) -> int:
     """The holds of this month that stand in no such counter: open ones in full, captured ones by what was taken."""
-    mine = Hold.objects.filter(account_id=account_id, source=Source.FUNDS, created_at__gte=month_of(now))
-    scope = KEY if key_id else ACCOUNT
+    if key_id == INVOICED:
+        return 0  # every such hold stands in its counter
+    mine = Hold.objects.filter(account_id=account_id, source__in=MONEY, created_at__gte=month_of(now))
     if key_id:
         mine = mine.filter(key_id=key_id)
-    others = mine.exclude(spend_scopes__in=[scope, ACCOUNT | KEY])
+    counted = F("spend_scopes").bitand(KEY if key_id else ACCOUNT)
+    others = mine.annotate(counted=counted).filter(counted=0)
     open_ones = others.filter(state=HoldState.OPEN).aggregate(s=Sum(F("unit_price_microusd") * F("images_held")))
     taken = others.filter(state=HoldState.CAPTURED).aggregate(s=Sum(F("unit_price_microusd") * F("images_captured")))
     return int(open_ones["s"] or 0) + int(taken["s"] or 0)
@@ -97,7 +113,9 @@ def _spent_uncounted(account_id: int, key_id: int, now: datetime) -> int:
 
 def spend_give_back(*, hold: Hold, amount_microusd: int) -> None:
     """What of a hold was not spent returns to the counters that it stands in."""
-    keys = [WHOLE_ACCOUNT] if hold.spend_scopes & ACCOUNT else []
+    keys = [INVOICED] if hold.spend_scopes & OWED else []
+    if hold.spend_scopes & ACCOUNT:
+        keys.append(WHOLE_ACCOUNT)
     if hold.spend_scopes & KEY and hold.key_id is not None:
         keys.append(hold.key_id)
     if not keys or not amount_microusd:
@@ -116,7 +134,7 @@ def spend_refusal(limits: SpendLimits, amount_microusd: int, now: datetime) -> S
         if spent + amount_microusd > limit:
             return SpendLimitReached(
                 limit_usd=usd_text(limit, places=2),
-                scope="this key" if key_id else "this account",
+                scope=_SCOPES.get(key_id, "this key"),
                 period=f"{month_day(now):%B %Y}",
                 resets_at=month_end(now).isoformat(),
             )

@@ -1,7 +1,8 @@
 """Plans and prices as dated facts; wallets, holds and the ledger; what the payment provider and we agree about."""
 
 from billing.models.books import EntryKind, LedgerEntry, LedgerQuerySet, Wallet
-from billing.models.holds import Allowance, Hold, HoldState, Source, SpendMonth, UsageBucket, UsageDay
+from billing.models.exports import ExportState, UsageExport
+from billing.models.holds import MONEY, Allowance, Hold, HoldState, Source, SpendMonth, UsageBucket, UsageDay
 from billing.models.payments import (
     AutoRecharge,
     Dispute,
@@ -25,6 +26,7 @@ from billing.models.subscriptions import (
 )
 
 __all__ = [
+    "MONEY",
     "Allowance",
     "AttemptState",
     "AutoRecharge",
@@ -32,6 +34,7 @@ __all__ = [
     "EntryKind",
     "EventCursor",
     "EventState",
+    "ExportState",
     "Hold",
     "HoldState",
     "LedgerEntry",
@@ -53,5 +56,6 @@ __all__ = [
     "TopUpState",
     "UsageBucket",
     "UsageDay",
+    "UsageExport",
     "Wallet",
 ]

@@ -29,6 +29,9 @@ class Wallet(models.Model):
     # The account's own switch: go on from funds where the plan ends.
     continue_from_funds = models.BooleanField(default=False)
     overrides = models.JSONField(default=dict, blank=True)
+    # What may be owed for one month by an account that is invoiced afterwards; None pays in advance. With it the
+    # balance may fall below zero: that is what is owed.
+    postpaid_limit_microusd = models.BigIntegerField(null=True, blank=True)
     # Set while a dispute or a returned payment may have taken the balance below zero: admission stops.
     in_arrears = models.BooleanField(default=False)
     # Whether `plan_code` follows from a subscription, and so ends with it.
@@ -44,7 +47,9 @@ class Wallet(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(held_microusd__gte=0), name="wallet_held_not_negative"),
             models.CheckConstraint(
-                condition=Q(balance_microusd__gte=F("held_microusd")) | Q(in_arrears=True),
+                condition=Q(balance_microusd__gte=F("held_microusd"))
+                | Q(in_arrears=True)
+                | Q(postpaid_limit_microusd__isnull=False),
                 name="wallet_never_overspent",
             ),
         ]
@@ -68,6 +73,7 @@ class EntryKind(models.TextChoices):
     REFUND_REVERSED = "refund_reversed"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
+    INVOICE = "invoice", "Invoice paid"
 
 
 class LedgerQuerySet(models.QuerySet["LedgerEntry"]):

@@ -17,6 +17,11 @@ class Source(models.TextChoices):
     ALLOWANCE = "allowance"
     FREE_DAY = "free_day"
     FUNDS = "funds"
+    POSTPAID = "postpaid"
+
+
+# What moves the wallet: held at admission, booked at capture.
+MONEY = (Source.FUNDS, Source.POSTPAID)
 
 
 class HoldState(models.TextChoices):
@@ -43,7 +48,8 @@ class Hold(models.Model):
     day = models.DateField(null=True)
     allowance_id = models.BigIntegerField(null=True)
     key_id = models.BigIntegerField(null=True)
-    # Which counters of the month of `created_at` this hold stands in: 1 the account's, 2 the key's, 3 both.
+    # Which counters of the month of `created_at` this hold stands in, as bits: 1 the account's, 2 the key's, 4 that of
+    # what is invoiced afterwards.
     spend_scopes = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField()
 
@@ -96,7 +102,8 @@ class Allowance(models.Model):
 
 
 class SpendMonth(models.Model):
-    """Spending from funds in one UTC month, of an account (key_id 0) or of one key, kept once there is a limit.
+    """Spending in one UTC month, of an account (key_id 0), of one key, or of what is invoiced afterwards (key_id -1),
+    kept once there is a limit.
 
     `counted_microusd` is the sum of the holds that name this counter, open ones in full; `opening_microusd` is what had
     been spent before the counter began.

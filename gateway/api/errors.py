@@ -48,6 +48,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     billing.ModelNotInPlan: Answer(402, ("plan", "model_id", "billing_url")),
     billing.SpendLimitReached: Answer(402, ("limit_usd", "scope", "period", "resets_at")),
     billing.AccountInArrears: Answer(402, ("billing_url",)),
+    billing.InvoiceUnpaid: Answer(402, ("owed_usd", "billing_url")),
     billing.CardDeclined: Answer(402, ("reason",)),
     # 429: limits that pass by themselves
     billing.DailyQuotaExhausted: Answer(429, ("limit", "resets_at", "retry_after_s", "billing_url")),
@@ -70,6 +71,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     refusals.AlreadySettled: Answer(409, ("state",)),
     billing.TopUpAmountInvalid: Answer(400, ("minimum_usd", "maximum_usd")),
     billing.RechargeRefused: Answer(400, ("reason",)),
+    billing.PostpaidLimitInvalid: Answer(400, ("plan",)),
     billing.PlanNotForSale: Answer(404, ("plan",)),
     billing.SubscriptionExists: Answer(409, ("plan",)),
     billing.RefundRefused: Answer(409, ("reason",)),

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from billing.models import MONEY
 from billing.money import usd_text
 from gateway.api.fields import Fields
 from gateway.api.meta import meta_of
@@ -127,7 +128,7 @@ def cost_of(generation: Generation) -> dict[str, Any]:
     if generation.settled:
         amount_microusd = generation.charged_microusd
     else:
-        held = generation.funding == "funds"
+        held = generation.funding in MONEY
         amount_microusd = generation.unit_price_microusd * generation.images_requested if held else 0
     return {"cost": usd_text(amount_microusd, places=4), "cost_microusd": amount_microusd}
 

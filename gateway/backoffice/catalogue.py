@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing.models import Price, Source, UsageBucket
+from billing.models import MONEY, Price, UsageBucket
 from billing.pricing import price_in_force
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
@@ -124,7 +124,7 @@ class Preview:
 def preview(*, price_code: str, amount_microusd: int, now: datetime) -> Preview:
     own = Price.objects.filter(price_code=price_code).exclude(account=None).values("account_id")
     ids = ImageModel.objects.filter(price_code=price_code).values_list("model_id", flat=True)
-    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH, model_id__in=list(ids), source=Source.FUNDS)
+    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH, model_id__in=list(ids), source__in=MONEY)
     sums = rows.exclude(account_id__in=own).aggregate(drawn=Sum("images"), charged=Sum("amount_microusd"))
     images = sums["drawn"] or 0
     return Preview(images, sums["charged"] or 0, images * amount_microusd)

@@ -84,7 +84,13 @@ class Shown:
 
     @property
     def paid_by(self) -> str:
-        names = {"free_day": "Free call", "allowance": "Plan's calls", "unlimited": "Plan, unlimited", "funds": "Funds"}
+        names = {
+            "free_day": "Free call",
+            "allowance": "Plan's calls",
+            "unlimited": "Plan, unlimited",
+            "funds": "Funds",
+            "postpaid": "Invoiced",
+        }
         return names.get(self.generation.funding, self.generation.funding)
 
     @property

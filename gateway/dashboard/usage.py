@@ -237,7 +237,13 @@ def _names(account: Account, group: str, values: list[Any]) -> list[str]:
     if group == "none":
         return ["All calls"]
     keys = dict(keys_of(account).values_list("pk", "name")) if group == "key_id" else {}
-    sources = {"free_day": "Free calls", "allowance": "Plan's calls", "unlimited": "Plan, unlimited", "funds": "Funds"}
+    sources = {
+        "free_day": "Free calls",
+        "allowance": "Plan's calls",
+        "unlimited": "Plan, unlimited",
+        "funds": "Funds",
+        "postpaid": "Invoiced",
+    }
     known: dict[str, dict[Any, str]] = {"key_id": keys, "source": sources}
     names = known.get(group, {})
     return ["All others" if value is None else str(names.get(value, value)) for value in values]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import ApiKey
@@ -185,12 +185,7 @@ class TestMails:
 @pytest.mark.django_db(transaction=True)
 class TestUnderACrowd:
     @pytest.fixture
-    def crowded(self, alice, monkeypatch):
-        settings = connection.settings_dict
-        password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
-        url = f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
-        monkeypatch.setenv("DATABASE_URL", url)
-        monkeypatch.delenv("REDIS_URL", raising=False)
+    def crowded(self, alice, child_database):
         fund(alice.account, 10_000 * PRICE)
         Wallet.objects.filter(pk=alice.account.pk).update(
             overrides={"calls_per_minute": 10**6, "queued_calls": 10**6, "free_calls_per_day": 0},

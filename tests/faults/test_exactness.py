@@ -38,13 +38,13 @@ def test_the_unguarded_variant_overspends(alice, test_database):
     try:
         outcomes = rush(alice.key, fault="funds")
         assert outcomes["accepted"] > 50
-        assert "no wallet is overspent outside arrears" in dict(differences())
+        assert "no wallet is overspent outside arrears and post-paid use" in dict(differences())
     finally:
         Wallet.objects.update(held_microusd=0)
         with connection.cursor() as cursor:
             cursor.execute(
                 "ALTER TABLE billing_wallet ADD CONSTRAINT wallet_never_overspent"
-                " CHECK (balance_microusd >= held_microusd OR in_arrears)"
+                " CHECK (balance_microusd >= held_microusd OR in_arrears OR postpaid_limit_microusd IS NOT NULL)"
             )
 
 

@@ -34,6 +34,8 @@ def impatient(monkeypatch):
         lambda alice: account_suspend(account=alice.account, reason="x", now=timezone.now()),
         lambda alice: plan_assign(account_id=alice.account.pk, plan_code="premium", now=timezone.now()),
         lambda alice: Wallet.objects.update(in_arrears=True),
+        lambda alice: Wallet.objects.update(spend_limit_microusd=1),
+        lambda alice: Wallet.objects.update(postpaid_limit_microusd=1),
         lambda alice: Wallet.objects.update(overrides={"queued_calls": 1}),
         lambda alice: price_set(price_code="sd15", amount_microusd=1, effective_from=timezone.now()),
         lambda alice: Plan.objects.filter(code="free").update(queued_calls=1),
