@@ -19,7 +19,7 @@ def wallet_lock(account_id: int) -> Wallet:
 
 
 def taken_back(
-    *, account_id: int, kind: EntryKind, amount_microusd: int, op_key: str, now: datetime, note: str, sandbox: bool
+    *, account_id: int, kind: EntryKind, amount_microusd: int, op_key: str, now: datetime, note: str
 ) -> bool:
     """Book money that the provider has taken back, below zero where it must: then admission stops."""
     wallet = wallet_lock(account_id)
@@ -32,7 +32,6 @@ def taken_back(
         op_key=op_key,
         now=now,
         note=note,
-        sandbox=sandbox,
     )
     arrears_review(account_id=account_id)
     return booked

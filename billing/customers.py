@@ -28,10 +28,6 @@ def mode_now() -> Mode:
     return Mode.LIVE if config.livemode else Mode.TEST
 
 
-def is_sandbox(mode: str) -> bool:
-    return mode == Mode.SANDBOX
-
-
 def customer_ensure(*, account: Account, now: datetime) -> str:
     """The id of the account's customer, made at the first need. Whoever asks at the same time makes the same one: the
     idempotency key is a row's, committed before the call."""

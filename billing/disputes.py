@@ -10,7 +10,7 @@ from django.db import transaction
 
 from billing import ledger, stripe_client
 from billing.arrears import arrears_review, taken_back, wallet_lock
-from billing.customers import account_of_customer, is_sandbox
+from billing.customers import account_of_customer
 from billing.models import Dispute, EntryKind, TopUp
 from billing.money import microusd_from_cents
 
@@ -62,7 +62,6 @@ def _book(dispute: Dispute, top_up: TopUp, status: str, now: datetime) -> None:
         op_key=f"dispute:{dispute.stripe_id}",
         now=now,
         note="The card's holder contests a payment",
-        sandbox=is_sandbox(top_up.mode),
     )
     if status not in RESTORED:
         return
@@ -74,6 +73,5 @@ def _book(dispute: Dispute, top_up: TopUp, status: str, now: datetime) -> None:
         op_key=f"dispute_won:{dispute.stripe_id}",
         now=now,
         note="The dispute ended in your favour",
-        sandbox=is_sandbox(top_up.mode),
     )
     arrears_review(account_id=top_up.account_id)

@@ -191,7 +191,7 @@ def _allowance_refusal(account_id: int, now: datetime) -> AllowanceExhausted:
     )
 
 
-def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = False) -> Closing | None:
+def hold_capture(*, reference: int, images: int, now: datetime) -> Closing | None:
     """Take what was delivered and release the rest; None when somebody else has closed this hold already.
 
     Zero images is a release: the call returns to the quota that it came from.
@@ -217,7 +217,6 @@ def hold_capture(*, reference: int, images: int, now: datetime, sandbox: bool = 
         reference=reference,
         images=images,
         release_held_microusd=hold.amount_microusd,
-        sandbox=sandbox,
     )
     return Closing(Source(hold.source), images, charged_microusd)
 

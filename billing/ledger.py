@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -29,12 +30,12 @@ def entry_post(
     release_held_microusd: int = 0,
     note: str = "",
     made_by: User | None = None,
-    sandbox: bool = False,
 ) -> bool:
     """Post one entry and move the balance with it; False when `op_key` stands already.
 
     LedgerConflict when it stands with another amount: two different movements must never share a key.
-    `release_held_microusd` is given back from the held amount by the same UPDATE (a capture ends its hold).
+    `release_held_microusd` is given back from the held amount by the same UPDATE (a capture ends its hold). Whatever is
+    booked while the payment sandbox is in use is flagged so.
     """
     _require_transaction()
     with connection.cursor() as cursor:
@@ -52,7 +53,7 @@ def entry_post(
                 connection.ops.adapt_datetimefield_value(now),
                 note,
                 made_by.pk if made_by else None,
-                sandbox,
+                settings.BILLING_PROVIDER == "sandbox",
             ],
         )
         if cursor.rowcount != 1:

@@ -47,9 +47,10 @@ def _accounts(now: datetime) -> None:
 
 def _postpaid(now: datetime) -> None:
     rows = SpendMonth.objects.filter(key_id=INVOICED, month=month_day(now))
-    limits = dict(Wallet.objects.exclude(postpaid_limit_microusd=None).values_list("pk", "postpaid_limit_microusd"))
-    for row in rows.filter(account_id__in=limits):
-        _steps(row.account_id, "Post-paid use", "postpaid", row.counted_microusd, limits[row.account_id], now)
+    counted = dict(rows.values_list("account_id", "counted_microusd"))
+    for wallet in Wallet.objects.filter(pk__in=counted, postpaid_limit_microusd__gt=0):
+        assert wallet.postpaid_limit_microusd is not None
+        _steps(wallet.pk, "Post-paid use", "postpaid", counted[wallet.pk], wallet.postpaid_limit_microusd, now)
 
 
 def _keys(now: datetime) -> None:

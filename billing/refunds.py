@@ -12,7 +12,6 @@ from django.db.models import Sum
 from accounts.models import User
 from billing import ledger, stripe_client
 from billing.arrears import arrears_review, taken_back, wallet_lock
-from billing.customers import is_sandbox
 from billing.errors import PaymentProviderRefused, RefundRefused
 from billing.models import EntryKind, Refund, RefundState, TopUp, TopUpState
 from billing.money import microusd_from_cents, usd_text
@@ -55,7 +54,6 @@ def _refund_debit(top_up: TopUp, amount_cents: int, reason: str, by: User | None
         now=now,
         note=reason[:200],
         made_by=by,
-        sandbox=is_sandbox(top_up.mode),
     )
     return refund
 
@@ -126,7 +124,6 @@ def _row_of(found: dict[str, Any], now: datetime) -> Refund | None:
         op_key=f"refund:{row.public_id}",
         now=now,
         note=row.reason,
-        sandbox=is_sandbox(top_up.mode),
     )
     return row
 
@@ -148,6 +145,5 @@ def refund_end(*, refund: Refund, succeeded: bool, now: datetime) -> None:
         op_key=f"refund_reversed:{refund.public_id}",
         now=now,
         note="The refund failed",
-        sandbox=is_sandbox(refund.top_up.mode),
     )
     arrears_review(account_id=refund.top_up.account_id)

@@ -57,7 +57,7 @@ def plan_assign(*, account_id: int, plan_code: str, now: datetime, postpaid_limi
 
 @transaction.atomic
 def invoice_settle(
-    *, account_id: int, amount_microusd: int, op_key: str, now: datetime, note: str, by: User | None, sandbox: bool
+    *, account_id: int, amount_microusd: int, op_key: str, now: datetime, reason: str, by: User | None
 ) -> bool:
     """A paid invoice of post-paid use, from the provider or, by the operator's word, from elsewhere: once per `op_key`.
     What exceeds the debt, as a rounded cent does, is funds."""
@@ -67,9 +67,8 @@ def invoice_settle(
         amount_microusd=amount_microusd,
         op_key=f"invoice:{op_key}",
         now=now,
-        note=note,
+        note=reason,
         made_by=by,
-        sandbox=sandbox,
     )
     arrears_review(account_id=account_id)
     return settled

@@ -126,6 +126,12 @@ def spend_give_back(*, hold: Hold, amount_microusd: int) -> None:
         )
 
 
+def postpaid_used(*, account_id: int, now: datetime) -> int:
+    """What this month's post-paid calls come to in micro-dollars, open ones in full."""
+    row = SpendMonth.objects.filter(account_id=account_id, key_id=INVOICED, month=month_day(now)).first()
+    return row.counted_microusd if row else 0
+
+
 def spend_refusal(limits: SpendLimits, amount_microusd: int, now: datetime) -> SpendLimitReached | None:
     """The limit that has no room for this call, in words. Reads only."""
     for key_id, limit in limits.counters():

@@ -16,7 +16,7 @@ from django.db import transaction
 from accounts.models import Account, User
 from billing import ledger, stripe_client
 from billing.arrears import arrears_review, wallet_lock
-from billing.customers import account_of_customer, customer_ensure, is_sandbox, mode_now
+from billing.customers import account_of_customer, customer_ensure, mode_now
 from billing.errors import PaymentMismatch, PaymentProviderUnavailable, TopUpAmountInvalid
 from billing.models import EntryKind, Mode, TopUp, TopUpState
 from billing.money import microusd_from_cents, usd_text
@@ -139,7 +139,6 @@ def topup_credit(*, top_up: TopUp, payment_intent_id: str | None, now: datetime)
         now=now,
         note="Auto-recharge" if top_up.origin == TopUp.RECHARGE else "Funds added",
         made_by=top_up.made_by,
-        sandbox=is_sandbox(top_up.mode),
     )
     arrears_review(account_id=top_up.account_id)
     funded_account_upgrade(account_id=top_up.account_id)

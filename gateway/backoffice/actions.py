@@ -77,19 +77,29 @@ def account_grant(*, account: Account, amount_microusd: int, nonce: str, reason:
 
 
 @transaction.atomic
-def account_plan_change(*, account: Account, plan_code: str, reason: str, by: User, now: datetime) -> None:
-    """Raises PlanUnknown."""
-    before = Wallet.objects.select_for_update().get(pk=account.pk).plan_code
-    billing.plan_assign(account_id=account.pk, plan_code=plan_code, now=now)
+def account_plan_change(
+    *, account: Account, plan_code: str, postpaid_limit_microusd: int | None, reason: str, by: User, now: datetime
+) -> None:
+    """Raises PlanUnknown, and PostpaidLimitInvalid for the metered plan without its monthly limit."""
+    before = Wallet.objects.select_for_update().get(pk=account.pk)
+    billing.plan_assign(
+        account_id=account.pk, plan_code=plan_code, now=now, postpaid_limit_microusd=postpaid_limit_microusd
+    )
+    after = Wallet.objects.get(pk=account.pk)
     staff_action_record(
         by=by,
         action="change plan",
         target=account_target(account),
-        before={"plan": before},
-        after={"plan": plan_code},
+        before=_plan_of(before),
+        after=_plan_of(after),
         reason=reason,
         now=now,
     )
+
+
+def _plan_of(wallet: Wallet) -> dict[str, Any]:
+    limit = wallet.postpaid_limit_microusd
+    return {"plan": wallet.plan_code} | ({} if limit is None else {"postpaid_limit_microusd": limit})
 
 
 @transaction.atomic

@@ -182,7 +182,12 @@ def customer_plan(request: StaffRequest, account_id: int) -> HttpResponse:
 
     def act(data: dict[str, Any]) -> str:
         actions.account_plan_change(
-            account=account, plan_code=data["plan_code"], reason=data["reason"], by=request.user, now=now
+            account=account,
+            plan_code=data["plan_code"],
+            postpaid_limit_microusd=data["limit"],
+            reason=data["reason"],
+            by=request.user,
+            now=now,
         )
         return "The plan is changed."
 

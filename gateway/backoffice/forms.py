@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.staff import StaffRole
 from billing.money import usd_parse
+from billing.postpaid import METERED
 
 GRANT_MAX_MICROUSD = 10_000_000_000
 LIMITS = ("calls_per_minute", "queued_calls", "free_calls_per_day", "weight")
@@ -45,11 +46,26 @@ class GrantForm(ReasonForm):
 
 class PlanForm(ReasonForm):
     plan_code = forms.ChoiceField(label="Plan")
-    field_order = ("plan_code", "reason")
+    limit = forms.CharField(
+        label="Limit a month in US$",
+        max_length=20,
+        required=False,
+        help_text="Of post-paid calls; for the metered plan alone.",
+    )
+    field_order = ("plan_code", "limit", "reason")
 
     def __init__(self, *args: object, plans: list[tuple[str, str]], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["plan_code"].choices = plans  # type: ignore[attr-defined]
+
+    def clean_limit(self) -> int | None:
+        text = self.cleaned_data["limit"]
+        return amount_clean(text) if text else None
+
+    def clean(self) -> dict[str, object]:
+        if self.cleaned_data.get("plan_code") == METERED and not self.cleaned_data.get("limit"):
+            self.add_error("limit", "The metered plan needs a limit.")
+        return self.cleaned_data
 
 
 class LimitsForm(ReasonForm):

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import Account, Membership
 from accounts.selectors import membership_of
-from billing.entitlements import Terms, day_end, day_of, terms_of
+from billing.entitlements import Terms, day_end, day_of, month_end, terms_of
 from billing.models import UsageBucket, UsageDay, Wallet
+from billing.spending import postpaid_used
 from gateway.dashboard.access import OWNERS, SESSION_ACCOUNT, AccountRequest, account_page
 from gateway.dashboard.forms import ProfileForm
 from gateway.dashboard.pictures import Shown
@@ -50,12 +51,27 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     spend = UsageBucket.objects.filter(account_id=account.pk, bucket__gte=month).aggregate(s=Sum("amount_microusd"))
     return [
+        *_postpaid(wallet, now),
         *_free(account, terms, now),
         {"label": "Plan", "value": terms.plan_name, "note": f"{number(terms.calls_per_minute)} calls a minute"},
-        {"label": "Balance", "value": money(wallet.available_microusd), "note": _held(wallet)},
+        {
+            "label": "Balance",
+            "value": money(wallet.available_microusd),
+            "note": _held(wallet) if wallet.balance_microusd >= 0 else "owed: each month's invoice settles it",
+        },
         {"label": "Spend this month", "value": spent(spend["s"] or 0), "note": f"since {month:%-d %b}, UTC"},
         *_quality(account, now),
     ]
+
+
+def _postpaid(wallet: Wallet, now: datetime) -> list[dict[str, object]]:
+    limit = wallet.postpaid_limit_microusd
+    if limit is None:
+        return []
+    used = postpaid_used(account_id=wallet.pk, now=now)
+    note = f"of {money(limit)}, resets on {month_end(now):%-d %b}, UTC"
+    share = min(100, round(100 * used / limit))
+    return [{"label": "To be invoiced this month", "value": spent(used), "note": note, "share": share}]
 
 
 def _free(account: Account, terms: Terms, now: datetime) -> list[dict[str, object]]:

@@ -100,6 +100,13 @@ class TestActions:
         assert StaffAction.objects.get().before == {"plan": "free"}
         assert as_owner.post(url(alice, "plan"), {"plan-plan_code": "x", "plan-reason": "why"}).status_code == 400
 
+    def test_the_metered_plan_asks_for_its_limit(self, as_owner: Client, alice: Member) -> None:
+        asked = {"plan-plan_code": "metered", "plan-reason": "signed a contract"}
+        assert "needs a limit" in as_owner.post(url(alice, "plan"), asked).content.decode()
+        as_owner.post(url(alice, "plan"), asked | {"plan-limit": "250"})
+        assert wallet_of(alice.account).postpaid_limit_microusd == 250_000_000
+        assert StaffAction.objects.get().after == {"plan": "metered", "postpaid_limit_microusd": 250_000_000}
+
     def test_own_limits_replace_the_plans_and_go_back(self, as_owner: Client, alice: Member) -> None:
         plans = terms_of(alice.account.pk, now=timezone.now()).calls_per_minute
         as_owner.post(url(alice, "limits"), {"limits-calls_per_minute": "77", "limits-reason": "launch day"})

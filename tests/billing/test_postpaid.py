@@ -53,7 +53,7 @@ def close(reference, images, now=NOW):
 
 def settle(account, amount_microusd, key="in_1"):
     return invoice_settle(
-        account_id=account.pk, amount_microusd=amount_microusd, op_key=key, now=NOW, note="paid", by=None, sandbox=False
+        account_id=account.pk, amount_microusd=amount_microusd, op_key=key, now=NOW, reason="paid", by=None
     )
 
 

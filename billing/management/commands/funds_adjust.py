@@ -14,17 +14,21 @@ from accounts.models import User
 from billing.models import TopUp, Wallet
 from billing.money import cents_from_microusd, usd_parse, usd_text
 from billing.refunds import refund_make
-from billing.services import funds_adjust, funds_grant
+from billing.services import funds_adjust, funds_grant, invoice_settle
 
 
 class Command(BaseCommand):
-    help = "Give (--grant) or correct (--adjust, may be negative) an account's funds, or refund a top-up (--refund)."
+    help = (
+        "Give (--grant) or correct (--adjust, may be negative) an account's funds, book an invoice of post-paid calls"
+        " that was paid elsewhere (--invoice), or refund a top-up (--refund)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("account", type=int, help="the account's number")
         kind = parser.add_mutually_exclusive_group(required=True)
         kind.add_argument("--grant", metavar="USD")
         kind.add_argument("--adjust", metavar="USD")
+        kind.add_argument("--invoice", metavar="USD")
         kind.add_argument("--refund", metavar="USD")
         parser.add_argument("--top-up", default="", help="with --refund: the top-up's public id")
         parser.add_argument("--reason", required=True)
@@ -57,10 +61,14 @@ class Command(BaseCommand):
             cents = cents_from_microusd(usd_parse(options["refund"]))
             refund_make(top_up=top_up, amount_cents=cents, reason=options["reason"], by=by, now=now)
             return
-        service = funds_grant if options["grant"] is not None else funds_adjust
-        service(
+        services = {"grant": funds_grant, "adjust": funds_adjust, "invoice": invoice_settle}
+        kind = next(kind for kind in services if options[kind] is not None)
+        amount_microusd = usd_parse(options[kind])
+        if kind != "adjust" and amount_microusd <= 0:
+            raise CommandError("More than zero: --adjust takes away.")
+        services[kind](
             account_id=options["account"],
-            amount_microusd=usd_parse(options["grant"] or options["adjust"]),
+            amount_microusd=amount_microusd,
             op_key=options["key"] or uuid.uuid4().hex,
             now=now,
             reason=options["reason"],

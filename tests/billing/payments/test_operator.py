@@ -7,7 +7,8 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import User
 from billing.checks import payments
-from billing.models import LedgerEntry
+from billing.models import LedgerEntry, Wallet
+from gateway.models import StaffAction
 from tests.support.money import fund, wallet_of
 
 
@@ -38,9 +39,24 @@ class TestFunds:
             self.adjust(alice, "--grant", "3", "--reason", "welcome", "--key", "welcome-1")
         assert wallet_of(alice.account).balance_microusd == 3_000_000
 
+    def test_an_invoice_that_was_paid_elsewhere_settles_the_debt(self, alice, staff):
+        Wallet.objects.filter(pk=alice.account.pk).update(postpaid_limit_microusd=9_000_000)
+        self.adjust(alice, "--adjust=-4", "--reason", "what was drawn")
+        for _ in range(2):
+            self.adjust(alice, "--invoice", "4", "--reason", "bank transfer of 3 May", "--key", "2026-04")
+        assert wallet_of(alice.account).balance_microusd == 0
+        entry = LedgerEntry.objects.latest("id")
+        assert (entry.kind, entry.op_key, entry.made_by) == ("invoice", "invoice:2026-04", staff)
+
     @pytest.mark.parametrize(
         "arguments",
-        [("--adjust=-1", "--reason", "x"), ("--grant", "many", "--reason", "x"), ("--grant", "1", "--reason", " ")],
+        [
+            ("--adjust=-1", "--reason", "x"),
+            ("--grant", "many", "--reason", "x"),
+            ("--grant", "1", "--reason", " "),
+            ("--grant=-1", "--reason", "x"),
+            ("--invoice", "0", "--reason", "x"),
+        ],
     )
     def test_what_cannot_be_is_one_sentence_and_no_entry(self, alice, staff, arguments):
         with pytest.raises(CommandError):
@@ -50,6 +66,28 @@ class TestFunds:
     def test_only_staff_decide(self, alice):
         with pytest.raises(CommandError, match="no member of staff"):
             run("funds_adjust", str(alice.account.pk), "--grant", "1", "--reason", "x", "--by", "alice@example.org")
+
+
+class TestPlans:
+    def assign(self, alice, *more):
+        return run("account_plan", str(alice.account.pk), *more, "--reason", "signed", "--by", "ops@example.org")
+
+    def test_the_post_paid_plan_comes_with_its_limit_and_is_recorded(self, alice, staff):
+        assert "metered, up to $500.00 a month" in self.assign(alice, "metered", "--limit", "500")
+        wallet = wallet_of(alice.account)
+        assert (wallet.plan_code, wallet.postpaid_limit_microusd) == ("metered", 500_000_000)
+        action = StaffAction.objects.get()
+        assert (action.actor, action.reason) == (staff, "signed")
+        assert action.after == {"plan": "metered", "postpaid_limit_microusd": 500_000_000}
+
+    @pytest.mark.parametrize(
+        "arguments", [("metered",), ("metered", "--limit", "0"), ("gold",), ("metered", "--limit", "x")]
+    )
+    def test_without_a_limit_or_a_plan_nothing_changes(self, alice, staff, arguments):
+        with pytest.raises(CommandError):
+            self.assign(alice, *arguments)
+        assert wallet_of(alice.account).plan_code == "free"
+        assert not StaffAction.objects.exists()
 
 
 class TestSetUp:
