@@ -10,6 +10,7 @@ from billing.recharge import recharges_run
 from billing.reconcile import reconcile
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_process
+from billing.usage_days import days_fold
 
 
 @shared_task(name="billing.tasks.stripe_events_process")
@@ -34,3 +35,8 @@ def recharge() -> None:
 @shared_task(name="billing.tasks.money_notices")
 def money_notices() -> None:
     notices_send(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.usage_fold")
+def usage_fold() -> None:
+    days_fold(now=timezone.now())

@@ -70,6 +70,10 @@ def money_notices(now: datetime) -> None:
     billing_tasks.money_notices.delay()
 
 
+def usage_fold(now: datetime) -> None:
+    billing_tasks.usage_fold.delay()
+
+
 def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
@@ -87,4 +91,5 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("idempotency", 300.0, idempotency),
     ("webhook history", 600.0, webhook_history),
     ("temporary files", 600.0, temporary_files),
+    ("folding usage", 900.0, usage_fold),
 ]

@@ -18,8 +18,8 @@ from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import User  # noqa: E402
-from benchmarks.dashboards import PARTS  # noqa: E402
 from benchmarks.dashboards.part import Cast, Page, Part  # noqa: E402
+from benchmarks.dashboards.parts import PARTS  # noqa: E402
 from gateway.services import account_open  # noqa: E402
 
 

@@ -2,7 +2,18 @@
 
 from billing.models.books import EntryKind, LedgerEntry, LedgerQuerySet, Wallet
 from billing.models.exports import ExportState, UsageExport
-from billing.models.holds import MONEY, Allowance, Hold, HoldState, Source, SpendMonth, UsageBucket, UsageDay
+from billing.models.holds import (
+    MONEY,
+    Allowance,
+    Hold,
+    HoldState,
+    Source,
+    SpendMonth,
+    UsageBucket,
+    UsageDay,
+    UsageFold,
+    UsageFolding,
+)
 from billing.models.payments import (
     AutoRecharge,
     Dispute,
@@ -57,5 +68,7 @@ __all__ = [
     "UsageBucket",
     "UsageDay",
     "UsageExport",
+    "UsageFold",
+    "UsageFolding",
     "Wallet",
 ]

@@ -59,7 +59,7 @@ class Selection:
         span = Range.parse(request.GET.get("range", ""), now=now, zone=UTC)
         step = request.GET.get("step", "")
         if step == "hour" and (now - span.start).total_seconds() / 3600 <= HOURS_MAX:
-            span = Range(key=span.key, start=span.start, end=span.end, hourly=True, zone=UTC)
+            span = Range(key=span.key, start=span.start, end=span.end, unit="hour", zone=UTC)
         asked = {name: request.GET.get(name, "").strip()[:120] for name in DIMENSIONS}
         metric, group = request.GET.get("metric", ""), request.GET.get("group", "")
         return cls(
@@ -171,7 +171,7 @@ def chart(current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen
 def _series(rows: QuerySet[UsageBucket], chosen: Selection, start: datetime, length: int) -> list[tuple[int, int]]:
     """Per step from `start`: the metric's sum, and the calls behind it."""
     measured, column = _measure(rows, chosen.metric)
-    step_s = (step_next(chosen.span.start, hourly=chosen.span.hourly, zone=UTC) - chosen.span.start).total_seconds()
+    step_s = (step_next(chosen.span.start, unit=chosen.span.unit, zone=UTC) - chosen.span.start).total_seconds()
     cells = [(0, 0)] * length
     sums = measured.values_list("bucket").annotate(total=Sum(column), made=Sum("calls")).order_by()
     for bucket, total, made in sums:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -16,14 +15,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import Account, Membership
 from accounts.selectors import membership_of
 from billing.entitlements import Terms, day_end, day_of, month_end, terms_of
-from billing.models import UsageBucket, UsageDay, Wallet
+from billing.models import UsageDay, Wallet
 from billing.spending import postpaid_used
 from gateway.dashboard.access import OWNERS, SESSION_ACCOUNT, AccountRequest, account_page
 from gateway.dashboard.forms import ProfileForm
 from gateway.dashboard.pictures import Shown
+from gateway.dashboard.ranges import Range
 from gateway.dashboard.requests import generations_of
+from gateway.dashboard.usage_sums import cells
 from gateway.dashboard.welcome import checklist
-from gateway.templatetags.units import money, ms, number, percent, spent
+from gateway.templatetags.units import money, ms, number, percent, spent, zone
 from inference.models import GenerationState
 
 SAMPLE = 500
@@ -49,7 +50,8 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
     terms = terms_of(account.pk, now=now)
     wallet = Wallet.objects.get(pk=account.pk)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    spend = UsageBucket.objects.filter(account_id=account.pk, bucket__gte=month).aggregate(s=Sum("amount_microusd"))
+    span = Range.between("month", month, now, zone=zone(account.time_zone))
+    spend_microusd = sum(cell.amount_microusd for cell in cells(account, span, "status"))
     return [
         *_postpaid(wallet, now),
         *_free(account, terms, now),
@@ -59,7 +61,7 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
             "value": money(wallet.available_microusd),
             "note": _held(wallet) if wallet.balance_microusd >= 0 else "owed: each month's invoice settles it",
         },
-        {"label": "Spend this month", "value": spent(spend["s"] or 0), "note": f"since {month:%-d %b}, UTC"},
+        {"label": "Spend this month", "value": spent(spend_microusd), "note": f"since {month:%-d %b}, UTC"},
         *_quality(account, now),
     ]
 

@@ -17,6 +17,7 @@ from accounts.models import Account
 from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
+from gateway.dashboard.usage_selection import moment_of
 from gateway.services import generation_cancel
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
@@ -34,15 +35,20 @@ class Filters:
     model_id: str = ""
     key_id: int | None = None
     search: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
 
     @classmethod
     def parse(cls, request: AccountRequest) -> Filters:
         state, key = request.GET.get("state", ""), request.GET.get("key", "")
+        zone = timezone.get_current_timezone()
         return cls(
             state=state if state in GenerationState.values else "",
             model_id=request.GET.get("model", "")[:120],
             key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
             search=request.GET.get("q", "").strip()[:100],
+            start=moment_of(request.GET.get("from"), zone),
+            end=moment_of(request.GET.get("to"), zone),
         )
 
     def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
@@ -52,6 +58,10 @@ class Filters:
             rows = rows.filter(model_id=self.model_id)
         if self.key_id is not None:
             rows = rows.filter(key_id=self.key_id)
+        if self.start is not None:
+            rows = rows.filter(created_at__gte=self.start)
+        if self.end is not None:
+            rows = rows.filter(created_at__lt=self.end)
         if self.search:
             rows = rows.filter(pk=int(self.search)) if _is_id(self.search) else rows.filter(track_id=self.search)
         return rows
@@ -85,7 +95,7 @@ def request_log(request: AccountRequest) -> HttpResponse:
         "rows": [(row, names.get(row.generation.key_id, "–")) for row in shown],
         "next_before": shown[-1].id if len(found) > PER_PAGE else None,
         "is_first": not before,
-        "is_filtered": any([filters.state, filters.model_id, filters.key_id, filters.search]),
+        "is_filtered": filters != Filters(),
         "retention_days": retention_days(request.account),
     }
     fragment = getattr(request, "htmx", False)

@@ -6,15 +6,14 @@ The roll-ups are fed by settlement, so that their sums are the ledger's to the m
 from __future__ import annotations
 
 import csv
-import functools
 import io
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
-from django.db.models import F, Func, QuerySet, Sum, TextField
+from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -22,200 +21,153 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Account
 from accounts.selectors import keys_of
-from billing.models import UsageBucket
+from billing.models import Allowance, UsageBucket
 from billing.money import usd_text
 from gateway.dashboard.access import AccountRequest, account_page
-from gateway.dashboard.ranges import NAMES, Range
+from gateway.dashboard.overview import metrics as standing
+from gateway.dashboard.usage_selection import GROUPS, METRICS, RANGES, Selection, selection_parse
+from gateway.dashboard.usage_sums import Cell, by_group, cells, quarters
 from gateway.templatetags.units import ms, number, percent, spent
 
-METRICS = {
-    "calls": ("Calls", "calls"),
-    "images": ("Images", "images"),
-    "money": ("Spend", "usd"),
-    "errors": ("Failed calls", "calls"),
-    "run": ("Mean run time", "ms"),
-}
-GROUPS = {
-    "none": "Together",
-    "model_id": "Model",
-    "key_id": "Key",
-    "endpoint": "Endpoint",
-    "size": "Size",
-    "source": "Paid by",
-    "status": "Status",
-}
+__all__ = ["METRICS", "neutral", "usage", "usage_csv"]
+
 SERIES_MAX = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS = {"calls": "calls", "errors": "calls", "images": "images", "money": "amount_microusd", "run": "run_ms"}
+COLUMNS = {
+    "calls": "calls",
+    "errors": "calls",
+    "images": "images",
+    "money": "amount_microusd",
+    "wait": "wait_ms",
+    "run": "run_ms",
+}
+MEANS = frozenset({"wait", "run"})
 PARTS_MAX = 100
-_SUMS = {f"{name}_sum": Sum(name) for name in ("calls", "images", "amount_microusd", "run_ms")}
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What the reader asks for, from the address."""
-
-    metric: str
-    group: str
-    span: Range
-
-    @property
-    def part(self) -> str:
-        """The column of the table below the chart: models where the chart shows everything together."""
-        return "model_id" if self.group == "none" else self.group
-
-    @classmethod
-    def parse(cls, request: AccountRequest, now: datetime) -> Selection:
-        metric, group = request.GET.get("metric", ""), request.GET.get("group", "")
-        return cls(
-            metric=metric if metric in METRICS else "calls",
-            group=group if group in GROUPS else "none",
-            span=Range.parse(request.GET.get("range", ""), now=now, zone=timezone.get_current_timezone()),
-        )
+SESSION_VIEW = "usage_view"
+SOURCES = {
+    "free_day": "Free calls",
+    "allowance": "Plan's calls",
+    "unlimited": "Plan, unlimited",
+    "funds": "Funds",
+    "postpaid": "Invoiced afterwards",
+}
+# Columns of the roll-up that the request log can be narrowed by, under its own names.
+LOG_FILTERS = {"model_id": "model", "key_id": "key", "status": "state"}
 
 
 @account_page(section="usage")
 @require_safe
 def usage(request: AccountRequest) -> HttpResponse:
-    now = timezone.now()
-    selection = Selection.parse(request, now)
-    totals = totals_of(request.account, selection)
+    now, zone = timezone.now(), timezone.get_current_timezone()
+    selection = selection_parse(_chosen(request), account_id=request.account.pk, now=now, zone=zone)
+    _remember(request, selection)
+    found = cells(request.account, selection.span, selection.part)
     context = {
         "selection": selection,
         "metrics": [(key, name) for key, (name, _) in METRICS.items()],
         "groups": list(GROUPS.items()),
-        "ranges": list(NAMES.items()),
-        "cards": cards(totals),
-        "chart": chart(request.account, totals, selection),
-        "table": breakdown(request.account, totals, selection),
+        "ranges": list(RANGES.items()),
+        "query": urlencode(selection.query),
+        "standing": [*standing(request.account, now=now), *allowance_left(request.account, now=now)],
+        "cards": cards(found),
+        "chart": chart(request.account, found, selection),
+        "table": breakdown(request.account, found, selection),
         "now": now,
     }
     return render(request, "dashboard/usage.html", context)
 
 
-def buckets(account: Account, span: Range) -> QuerySet[UsageBucket]:
-    return UsageBucket.objects.filter(account_id=account.pk, bucket__gte=span.start, bucket__lte=span.end)
+def _chosen(request: AccountRequest) -> dict[str, Any]:
+    """What the address says, else what the person looked at last."""
+    return request.GET.dict() or request.session.get(SESSION_VIEW, {})
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """The sums of one group and one status over the whole span: one query, from which all but the series comes."""
-
-    group: Any
-    status: str
-    calls: int
-    images: int
-    amount_microusd: int
-    run_ms: int
-
-    def of(self, metric: str) -> int:
-        if metric == "errors":
-            return self.calls if self.status == "failed" else 0
-        return int(getattr(self, COLUMNS[metric]))
+def _remember(request: AccountRequest, selection: Selection) -> None:
+    if request.GET and request.session.get(SESSION_VIEW) != selection.query:
+        request.session[SESSION_VIEW] = selection.query
 
 
-def totals_of(account: Account, selection: Selection) -> list[Total]:
-    names = {selection.part, "status"}
-    sums = buckets(account, selection.span).values(*names).annotate(**_SUMS).order_by()
-    return [Total(row[selection.part], row["status"], *(row[name] for name in _SUMS)) for row in sums]
-
-
-def cards(totals: list[Total]) -> list[dict[str, str]]:
-    calls = sum(total.calls for total in totals)
-    failed = sum(total.of("errors") for total in totals)
-    run_ms = sum(total.run_ms for total in totals)
+def allowance_left(account: Account, *, now: datetime) -> list[dict[str, object]]:
+    """Calls of the paid period that are left, and how many it would have taken at its end at this pace."""
+    current = Allowance.objects.filter(account_id=account.pk, period_start__lte=now, period_end__gt=now)
+    found = current.order_by("-period_start").first()
+    if found is None:
+        return []
+    gone = (now - found.period_start) / (found.period_end - found.period_start)
+    expected = round(found.calls_used / gone) if gone > 0.01 else found.calls_used
+    ends = found.period_end.astimezone(timezone.get_current_timezone())
     return [
-        {"label": "Calls", "value": number(calls)},
-        {"label": "Images delivered", "value": number(sum(total.images for total in totals))},
-        {"label": "Spend", "value": spent(sum(total.amount_microusd for total in totals))},
-        {"label": "Success rate", "value": percent((calls - failed) / calls if calls else None)},
-        {"label": "Mean run time", "value": ms(run_ms / calls if calls else None)},
+        {
+            "label": "Plan's calls left",
+            "value": number(found.calls_granted - found.calls_used),
+            "note": f"at this pace {number(expected)} of {number(found.calls_granted)} by {ends:%-d %b}",
+            "share": min(100, round(100 * found.calls_used / found.calls_granted)) if found.calls_granted else 100,
+        }
     ]
 
 
-def chart(account: Account, totals: list[Total], selection: Selection) -> dict[str, Any]:
+def cards(found: list[Cell]) -> list[dict[str, str]]:
+    calls = sum(cell.calls for cell in found)
+    failed = sum(cell.calls for cell in found if cell.status == "failed")
+    return [
+        {"label": "Calls", "value": number(calls)},
+        {"label": "Images delivered", "value": number(sum(cell.images for cell in found))},
+        {"label": "Spend", "value": spent(sum(cell.amount_microusd for cell in found))},
+        {"label": "Success rate", "value": percent((calls - failed) / calls if calls else None)},
+        {"label": "Mean wait", "value": ms(sum(cell.wait_ms for cell in found) / calls if calls else None)},
+        {"label": "Mean run time", "value": ms(sum(cell.run_ms for cell in found) / calls if calls else None)},
+    ]
+
+
+def chart(account: Account, found: list[Cell], selection: Selection) -> dict[str, Any]:
     """The series for templates/components/chart.html."""
-    groups = _largest(totals, selection)
     steps = selection.span.steps()
-    values = _values(account, selection, groups, steps)
+    counted = [cell for cell in found if selection.metric != "errors" or cell.status == "failed"]
+    groups = _largest(counted, selection)
+    values = _values(counted, selection.metric, groups, len(steps))
     names = _names(account, selection.group, groups)
-    title, unit = METRICS[selection.metric]
-    series = [[_plain(selection.metric, cell) for cell in values[group]] for group in groups]
+    ends = [*steps[1:], selection.span.end]
     return {
         "id": "usage",
-        "title": f"{title}, last {NAMES[selection.span.key]}",
-        "unit": unit,
+        "title": selection.title,
+        "unit": METRICS[selection.metric][1],
         "zone": str(selection.span.zone),
+        "zoom": urlencode({**selection.query, "range": "custom"}),
+        "end": int(selection.span.end.timestamp()),
         "series": [{"label": name, "number": i} for i, name in enumerate(names, start=1)],
-        "data": [[int(step.timestamp()) for step in steps], *series],
+        "data": [
+            [int(step.timestamp()) for step in steps],
+            *([_plain(selection.metric, cell) for cell in values[group]] for group in groups),
+        ],
         "rows": [
-            {"time": step, "texts": [_text(selection.metric, values[group][i]) for group in groups]}
+            {
+                "time": step,
+                "query": urlencode({"from": int(step.timestamp()), "to": int(ends[i].timestamp())}),
+                "texts": [_text(selection.metric, values[group][i]) for group in groups],
+            }
             for i, step in reversed(list(enumerate(steps)))
         ],
     }
 
 
-def _by_group(totals: list[Total], metric: str) -> dict[Any, int]:
-    sums: dict[Any, int] = defaultdict(int)
-    for total in totals:
-        sums[total.group] += total.of(metric)
-    return sums
-
-
-def _largest(totals: list[Total], selection: Selection) -> list[Any]:
+def _largest(counted: list[Cell], selection: Selection) -> list[Any]:
     """The groups with most of the metric; None stands for all others, or for all when nothing is grouped."""
     if selection.group == "none":
         return [None]
-    sums = _by_group(totals, selection.metric)
+    sums = by_group(counted, COLUMNS[selection.metric])
     ordered = sorted((group for group in sums if sums[group]), key=lambda group: (-sums[group], str(group)))
     return ordered[:SERIES_MAX] + ([None] if len(ordered) > SERIES_MAX else []) or [None]
 
 
-class HourOf(Func):
-    """The hour that a quarter falls into, as text: what the database can tell without calling back into Python."""
-
-    output_field = TextField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return super().as_sql(compiler, connection, template="substr(%(expressions)s, 1, 13)", **context)
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24')"
-        return super().as_sql(compiler, connection, template=template, **context)
-
-
-def _values(
-    account: Account, selection: Selection, groups: list[Any], steps: list[datetime]
-) -> dict[Any, list[tuple[int, int]]]:
+def _values(counted: list[Cell], metric: str, groups: list[Any], length: int) -> dict[Any, list[tuple[int, int]]]:
     """Per group, per step: the metric's sum and the calls behind it."""
-    place = {step: i for i, step in enumerate(steps)}
-    values: dict[Any, list[tuple[int, int]]] = {group: [(0, 0)] * len(steps) for group in groups}
-    step_of = functools.cache(selection.span.step_of)
-    for moment, group, total, calls in _series(account, selection):
-        at = place.get(step_of(moment))
-        shown = group if group in values else None
-        if at is not None and shown in values:
-            sum_before, calls_before = values[shown][at]
-            values[shown][at] = (sum_before + total, calls_before + calls)
+    values: dict[Any, list[tuple[int, int]]] = {group: [(0, 0)] * length for group in groups}
+    for cell in counted:
+        shown = cell.group if cell.group in values else None
+        if shown in values:
+            total, calls = values[shown][cell.step]
+            values[shown][cell.step] = (total + getattr(cell, COLUMNS[metric]), calls + cell.calls)
     return values
-
-
-def _series(account: Account, selection: Selection) -> Iterator[tuple[datetime, Any, int, int]]:
-    """Quarters, or whole hours where the zone's days are made of them: a quarter of the rows."""
-    rows = buckets(account, selection.span)
-    if selection.metric == "errors":
-        rows = rows.filter(status="failed")
-    hours = all(step.astimezone(UTC).minute == 0 for step in selection.span.steps())
-    moment: Any = HourOf(F("bucket")) if hours else F("bucket")
-    names = ["moment"] if selection.group == "none" else ["moment", selection.group]
-    sums = rows.annotate(moment=moment).values_list(*names)
-    column = COLUMNS[selection.metric]
-    for at, *group, total, calls in sums.annotate(total=Sum(column), made=Sum("calls")).order_by():
-        yield (_hour(at) if hours else at), (group[0] if group else None), total, calls
-
-
-def _hour(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%d %H").replace(tzinfo=UTC)
 
 
 def _plain(metric: str, cell: tuple[int, int]) -> float | int | None:
@@ -223,44 +175,39 @@ def _plain(metric: str, cell: tuple[int, int]) -> float | int | None:
     total, calls = cell
     if metric == "money":
         return total / 1_000_000
-    return (round(total / calls) if calls else None) if metric == "run" else total
+    return (round(total / calls) if calls else None) if metric in MEANS else total
 
 
 def _text(metric: str, cell: tuple[int, int]) -> str:
     total, calls = cell
     if metric == "money":
         return spent(total)
-    return ms(total / calls if calls else None) if metric == "run" else number(total)
+    return ms(total / calls if calls else None) if metric in MEANS else number(total)
 
 
 def _names(account: Account, group: str, values: list[Any]) -> list[str]:
     if group == "none":
         return ["All calls"]
     keys = dict(keys_of(account).values_list("pk", "name")) if group == "key_id" else {}
-    sources = {
-        "free_day": "Free calls",
-        "allowance": "Plan's calls",
-        "unlimited": "Plan, unlimited",
-        "funds": "Funds",
-        "postpaid": "Invoiced",
-    }
-    known: dict[str, dict[Any, str]] = {"key_id": keys, "source": sources}
+    known: dict[str, dict[Any, str]] = {"key_id": keys, "source": SOURCES}
     names = known.get(group, {})
     return ["All others" if value is None else str(names.get(value, value)) for value in values]
 
 
-def breakdown(account: Account, totals: list[Total], selection: Selection) -> list[dict[str, Any]]:
+def breakdown(account: Account, found: list[Cell], selection: Selection) -> list[dict[str, Any]]:
     """Totals per group, largest spend first, as the table below the chart."""
-    sums = {column: _by_group(totals, metric) for metric, column in (("calls", "calls"), ("images", "images"))}
-    money_of = _by_group(totals, "money")
-    order = sorted(money_of, key=lambda group: (-money_of[group], -sums["calls"][group], str(group)))[:PARTS_MAX]
+    money_of, calls, images = (by_group(found, name) for name in ("amount_microusd", "calls", "images"))
+    order = sorted(money_of, key=lambda group: (-money_of[group], -calls[group], str(group)))[:PARTS_MAX]
     names = _names(account, selection.part, order)
+    span = {"from": int(selection.span.start.timestamp()), "to": int(selection.span.end.timestamp())}
+    log_name = LOG_FILTERS.get(selection.part)
     return [
         {
             "name": name,
-            "calls": sums["calls"][group],
-            "images": sums["images"][group],
+            "calls": calls[group],
+            "images": images[group],
             "amount_microusd": money_of[group],
+            "query": urlencode(span | ({log_name: group} if log_name else {})),
         }
         for name, group in zip(names, order, strict=True)
     ]
@@ -269,22 +216,27 @@ def breakdown(account: Account, totals: list[Total], selection: Selection) -> li
 @account_page(section="usage")
 @require_safe
 def usage_csv(request: AccountRequest) -> StreamingHttpResponse:
-    """The roll-up rows behind the page, streamed. Texts that a spreadsheet would take for formulas are neutralised."""
-    span = Range.parse(request.GET.get("range", ""), now=timezone.now(), zone=timezone.get_current_timezone())
-    rows = buckets(request.account, span).order_by("bucket", "pk")
-    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="usage-{span.key}.csv"'
+    """The roll-up rows behind the page, streamed. `bom=1` puts a byte order mark first, as some spreadsheets need."""
+    zone = timezone.get_current_timezone()
+    selection = selection_parse(request.GET.dict(), account_id=request.account.pk, now=timezone.now(), zone=zone)
+    rows = quarters(request.account, selection.span.start, selection.span.end).order_by("bucket", "pk")
+    mark = "\N{ZERO WIDTH NO-BREAK SPACE}" if request.GET.get("bom") else ""
+    response = StreamingHttpResponse(csv_lines(rows, str(zone), mark), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="usage-{selection.span.key}.csv"'
     return response
 
 
-def _csv_lines(rows: QuerySet[UsageBucket]) -> Iterator[str]:
+def csv_lines(rows: QuerySet[UsageBucket], zone: str, mark: str = "") -> Iterator[str]:
+    """One line per roll-up row. Texts that a spreadsheet would take for formulas are neutralised."""
+    there = ZoneInfo(zone)
     names = ["key_id", "model_id", "endpoint", "plan_code", "source", "status", "size", "calls", "images"]
-    yield ",".join(["bucket_utc", *names, "amount_usd", "wait_ms", "run_ms"]) + "\r\n"
+    yield mark + ",".join(["bucket_utc", "bucket_local", "zone", *names, "amount_usd", "wait_ms", "run_ms"]) + "\r\n"
     fields = ["bucket", *names, "amount_microusd", "wait_ms", "run_ms"]
     for bucket, *middle, amount_microusd, wait_ms, run_ms in rows.values_list(*fields).iterator(chunk_size=2000):
         line = io.StringIO()
-        cells = [bucket.isoformat(), *(neutral(cell) for cell in middle), usd_text(amount_microusd), wait_ms, run_ms]
-        csv.writer(line).writerow(cells)
+        when = [bucket.isoformat(), bucket.astimezone(there).isoformat(), zone]
+        cells_of_row = [*when, *(neutral(cell) for cell in middle), usd_text(amount_microusd), wait_ms, run_ms]
+        csv.writer(line).writerow(cells_of_row)
         yield line.getvalue()
 
 

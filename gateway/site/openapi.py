@@ -13,7 +13,7 @@ from django.conf import settings
 from gateway.api.profiles import Profile
 from gateway.api.route import Route
 from gateway.api.routes import ROUTES
-from gateway.api.views import absent, account, generation, jobs, models, pictures
+from gateway.api.views import absent, account, generation, jobs, models, pictures, usage
 from gateway.site.openapi_parts import COMPONENTS, ERROR_REPLIES, PICTURE_FIELDS
 from gateway.site.schema import Field, general_fields
 from inference.engine.spec import Operation
@@ -53,6 +53,7 @@ HANDLERS: dict[Any, tuple[str, str]] = {
     models.check: (CATALOGUE, "Check that a model is ready"),
     models.system_details: (CATALOGUE, "Count models and waiting calls"),
     account.account: (ACCOUNT, "Read plan, limits, use and funds"),
+    usage.usage: (ACCOUNT, "Read your usage by step and group, equal to the ledger"),
     account.wallet_balance: (ACCOUNT, "Read the balance"),
     account.subscribed_products: (ACCOUNT, "Read the plan"),
     pictures.base64_to_url: (FILES, "Turn a base64 picture into an address for a day"),

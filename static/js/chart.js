@@ -1,5 +1,8 @@
 // Draws each [data-chart] from the JSON element of that id with uPlot, which the page loads beside this module. The same
-// numbers stand in the table below it. Arrow keys move the reading; a drag zooms, and a double click shows all again.
+// numbers stand in the table below it. Arrow keys move the reading. A drag chooses a span, and so do arrow keys with
+// Shift, then Enter: where the figure has data-zoom, the page is asked for that span, so that it can be shared.
+import { announce } from "./announce.js";
+
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 4]];
 
 const colour = (element) => getComputedStyle(element).color;
@@ -55,7 +58,7 @@ function draw(figure) {
     width: area.clientWidth,
     height: 240,
     tzDate: (epoch) => window.uPlot.tzDate(new Date(epoch * 1000), zone),
-    cursor: { points: { size: 7 }, drag: { x: true, y: false } },
+    cursor: { points: { size: 7 }, drag: { x: Boolean(figure.dataset.zoom), y: false, setScale: false } },
     legend: { show: false },
     scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => [Math.min(low ?? 0, 0), (high || 1) * 1.08] } },
     axes: [
@@ -66,23 +69,55 @@ function draw(figure) {
       stroke: colour(item), width: single ? 0 : 2, dash: DASHES[i], points: { show: !single && data[0].length < 3 },
       paths: single ? bars : undefined, fill: single ? colour(item) : undefined,
     }))],
-    hooks: { setCursor: [(self) => say(self.cursor.idx)] },
+    hooks: {
+      setCursor: [(self) => say(self.cursor.idx)],
+      setSelect: [(self) => {
+        if (self.select.width < 8) return;
+        const [low, high] = [self.select.left, self.select.left + self.select.width].map((px) => self.posToVal(px, "x"));
+        zoom(figure, data[0], nearest(data[0], low, step), nearest(data[0], high, step));
+      }],
+    },
   }, data, area);
-  return { plot, say, length: data[0].length };
+  return { plot, say, times: data[0] };
+}
+
+// The number of the step that a moment lies in; bars stand around their step's start.
+function nearest(times, moment, step) {
+  const at = times.findIndex((time) => time + step / 2 > moment);
+  return at < 0 ? times.length - 1 : at;
+}
+
+function zoom(figure, times, first, last) {
+  const from = times[first];
+  const to = times[last + 1] ?? Number(figure.dataset.end);
+  if (to - from < 900) return;
+  location.assign(`?${figure.dataset.zoom}&from=${from}&to=${to}`);
 }
 
 function start(figure) {
   const area = figure.querySelector(".chart-area");
   let drawn = draw(figure);
   let at = -1;
+  let anchor = null;
   area.tabIndex = 0;
   area.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const { plot, times } = drawn;
+    if (event.key === "Enter" && anchor !== null && figure.dataset.zoom) {
+      zoom(figure, times, Math.min(anchor, at), Math.max(anchor, at));
+      return;
+    }
+    const step = { ArrowRight: 1, ArrowLeft: -1, Home: -times.length, End: times.length }[event.key];
     if (!step) return;
     event.preventDefault();
-    at = Math.min(Math.max(at + step, 0), drawn.length - 1);
-    drawn.plot.setCursor({ left: drawn.plot.valToPos(drawn.plot.data[0][at], "x"), top: 20 });
+    const before = Math.max(at, 0);
+    at = Math.min(Math.max(at + step, 0), times.length - 1);
+    anchor = event.shiftKey && figure.dataset.zoom ? (anchor ?? before) : null;
+    const left = (index) => plot.valToPos(times[index], "x");
+    plot.setCursor({ left: left(at), top: 20 });
+    const [low, high] = anchor === null ? [0, 0] : [Math.min(left(anchor), left(at)), Math.max(left(anchor), left(at))];
+    plot.setSelect({ left: low, width: high - low, top: 0, height: plot.bbox.height / devicePixelRatio }, false);
     drawn.say(at);
+    if (anchor !== null) announce(`${Math.abs(at - anchor) + 1} steps chosen. Enter shows them.`);
   });
   const redraw = () => { drawn.plot.destroy(); drawn = draw(figure); };
   document.addEventListener("themechange", redraw);

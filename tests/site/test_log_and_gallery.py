@@ -56,6 +56,12 @@ class TestTheLog:
         for query in ("q=1", "q=order-2", "state=failed", "model=other"):
             assert str(delivered.pk) not in as_alice.get(f"/dashboard/requests?{query}").content.decode(), query
 
+    def test_a_span_holds_its_own_calls_alone(self, as_alice: Client, delivered: Generation) -> None:
+        now_s = int(delivered.created_at.timestamp())
+        for query, found in ((f"from={now_s - 60}&to={now_s + 60}", True), (f"to={now_s - 60}", False)):
+            page = as_alice.get(f"/dashboard/requests?{query}").content.decode()
+            assert (str(delivered.pk) in page) is found, query
+
     def test_older_calls_follow_by_the_last_id_seen(self, as_alice: Client, delivered: Generation) -> None:
         link = f'href="/dashboard/requests/{delivered.pk}"'
         assert link not in as_alice.get(f"/dashboard/requests?before={delivered.pk}").content.decode()

@@ -14,7 +14,8 @@ import time_machine
 from django.test import Client
 
 from accounts.models import Account
-from billing.models import UsageBucket
+from billing.models import UsageBucket, UsageFold, UsageFolding
+from billing.usage_days import days_fold
 from gateway.dashboard.ranges import Range
 from tests.conftest import Member
 
@@ -53,7 +54,7 @@ def chart_of(page: str) -> list[list[float]]:
 
 @time_machine.travel(NOW, tick=False)
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("span", ["24h", "7d", "30d"])
+@pytest.mark.parametrize("span", ["1h", "24h", "7d", "30d", "90d"])
 @pytest.mark.parametrize("group", ["none", "model_id", "status"])
 def test_the_chart_s_sum_is_the_sum_of_the_rows(
     client: Client, alice: Member, traffic: int, zone: str, span: str, group: str
@@ -100,5 +101,96 @@ def test_the_page_asks_the_same_few_queries_however_much_there_is(
     client: Client, alice: Member, traffic: int, django_assert_max_num_queries: object
 ) -> None:
     client.force_login(alice.user)
-    with django_assert_max_num_queries(8):  # type: ignore[operator]
+    with django_assert_max_num_queries(18):  # type: ignore[operator]
         client.get("/dashboard/usage?range=30d&group=key_id")
+
+
+def sums_of(client: Client, key: str, **fields: str) -> dict[str, object]:
+    answer = client.get("/api/v7/account/usage", {"key": key, **fields})
+    assert answer.status_code == 200
+    data: dict[str, object] = answer.json()["data"]
+    return data
+
+
+@time_machine.travel(NOW, tick=False)
+@pytest.mark.parametrize("zone", ZONES)
+def test_folded_days_give_the_same_page(client: Client, alice: Member, traffic: int, zone: str) -> None:
+    Account.objects.filter(pk=alice.account.pk).update(time_zone=zone)
+    client.force_login(alice.user)
+    paths = [f"/dashboard/usage?range={span}&metric=money&group=model_id" for span in ("7d", "30d", "90d")]
+    paths += ["/dashboard/usage?from=2026-10-21T13:30&to=2026-10-27T02:15&group=status"]
+    before = [chart_of(client.get(path).content.decode()) for path in paths]
+    assert days_fold(now=NOW) == 2
+    assert UsageFold.objects.filter(account_id=alice.account.pk).exists()
+    assert [chart_of(client.get(path).content.decode()) for path in paths] == before
+
+
+@time_machine.travel(NOW, tick=False)
+def test_folding_twice_changes_nothing_and_another_zone_begins_again(alice: Member, traffic: int) -> None:
+    def folded() -> int:
+        mine = UsageFold.objects.filter(account_id=alice.account.pk)
+        return sum(mine.values_list("amount_microusd", flat=True))
+
+    days_fold(now=NOW)
+    once = folded()
+    assert days_fold(now=NOW) == 0
+    assert folded() == once
+    Account.objects.filter(pk=alice.account.pk).update(time_zone="Asia/Kathmandu")
+    assert days_fold(now=NOW) == 1
+    assert UsageFolding.objects.get(pk=alice.account.pk).zone == "Asia/Kathmandu"
+    assert abs(folded() - once) <= 96 * 2_000
+
+
+@time_machine.travel(NOW, tick=False)
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_api_s_totals_are_the_rows_to_the_micro_dollar(
+    client: Client, alice: Member, traffic: int, folded: bool
+) -> None:
+    if folded:
+        days_fold(now=NOW)
+    data = sums_of(client, alice.key, range="30d", group="status")
+    assert data["totals"]["amount_microusd"] == traffic  # type: ignore[index]
+    rows = data["rows"]
+    assert sum(row["amount_microusd"] for row in rows) == traffic  # type: ignore[attr-defined]
+    assert {row["group"] for row in rows} == {"succeeded", "failed"}  # type: ignore[attr-defined]
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_api_names_what_it_cannot_group_by(client: Client, alice: Member, traffic: int) -> None:
+    answer = client.get("/api/v7/account/usage", {"key": alice.key, "group": "colour", "zone": "Mars/North"})
+    assert answer.status_code == 400
+    assert {fault["field"] for fault in answer.json()["errors"]} == {"group", "zone"}
+
+
+@time_machine.travel(NOW, tick=False)
+@pytest.mark.parametrize(
+    ("fields", "start", "end"),
+    [
+        ({"range": "cycle"}, "2026-10-01T00:00:00+00:00", "2026-10-28T12:15:00+00:00"),
+        ({"range": "last"}, "2026-09-01T00:00:00+00:00", "2026-10-01T00:00:00+00:00"),
+        ({"from": "2026-10-20", "to": "2026-10-22"}, "2026-10-20T00:00:00+00:00", "2026-10-22T00:00:00+00:00"),
+        ({"from": "1792454400", "to": "1792461600"}, "2026-10-20T00:00:00+00:00", "2026-10-20T02:00:00+00:00"),
+        ({"range": "rubbish", "from": "rubbish"}, "2026-10-22T00:00:00+00:00", "2026-10-28T12:15:00+00:00"),
+    ],
+)
+def test_a_span_is_a_cycle_or_any_two_moments(
+    client: Client, alice: Member, traffic: int, fields: dict[str, str], start: str, end: str
+) -> None:
+    data = sums_of(client, alice.key, **fields)
+    assert (data["from"], data["to"]) == (start, end)
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_last_view_is_remembered(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    client.get("/dashboard/usage?range=30d&metric=money&group=size")
+    assert chart_of(client.get("/dashboard/usage").content.decode()) == chart_of(
+        client.get("/dashboard/usage?range=30d&metric=money&group=size").content.decode()
+    )
+
+
+@time_machine.travel(NOW, tick=False)
+def test_each_row_leads_to_its_calls_in_the_log(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    page = client.get("/dashboard/usage?range=24h").content.decode()
+    assert re.search(r"/dashboard/requests\?from=\d+&amp;to=\d+", page)

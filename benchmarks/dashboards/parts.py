@@ -1,0 +1,9 @@
+"""The parts of the benchmark, in their order. A part is a module of this package with a PART; all are listed here."""
+
+from __future__ import annotations
+
+from benchmarks.dashboards.catalogue import PART as CATALOGUE
+from benchmarks.dashboards.part import Part
+from benchmarks.dashboards.usage import PART as USAGE
+
+PARTS: tuple[Part, ...] = (USAGE, CATALOGUE)
