@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse, JsonResponse
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -24,48 +27,65 @@ from gateway.api.errors import answer_to, error_body
 from gateway.api.orders import order_build
 from gateway.api.pace import place_and_eta
 from gateway.api.parsing import Call, client_address
-from gateway.api.profiles import TEXT_TO_IMAGE
+from gateway.api.replies import generation_body
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.dashboard.payment import payment_of
 from gateway.dashboard.pictures import Shown
+from gateway.dashboard.playground_form import ROUTES, call_fields, operation_of
 from gateway.dashboard.requests import generations_of
 from gateway.services import generation_cancel, generation_place
 from gateway.site.catalogue import model_at
 from gateway.site.context import base_url
+from gateway.site.model_pages import model_render
 from gateway.templatetags.units import ms, price
-from inference.models import Generation
+from inference.models import Generation, ImageModel
+from inference.selectors import model_find
 
 KEY_NAME = "Playground"
-ENDPOINT = "v7/images/text-to-image"
+KEPT_CHARS_MAX = 2000
 
 
 @require_POST
+def run(request: HttpRequest, provider: str, slug: str) -> HttpResponseBase:
+    """A visitor is sent to log in and comes back to the form as it was; whoever is signed in makes the call."""
+    if request.user.is_authenticated:
+        return _run(request, provider=provider, slug=slug)
+    fields = {name: value for name, value in request.POST.items() if value and name != "csrfmiddlewaretoken"}
+    kept = urlencode(fields)
+    page = reverse("site:model", kwargs={"provider": provider, "slug": slug})
+    return redirect_to_login(f"{page}?{kept}" if len(kept) <= KEPT_CHARS_MAX else page)
+
+
 @account_page(section="models", roles=MAKERS)
-def run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
+def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
     """Place the call. A script gets JSON; a plain form goes to the call's own page, which renews itself."""
     model, now = model_at(provider=provider, slug=slug), timezone.now()
+    scripted = "application/json" in request.headers.get("Accept", "")
     try:
-        generation = _place(request, model.model_id, now)
+        generation = _place(request, model, now)
     except DomainError as problem:
-        body = error_body(problem, request_id=getattr(request, "request_id", ""))
-        return JsonResponse(body, status=answer_to(problem).status)
-    if "application/json" in request.headers.get("Accept", ""):
-        return JsonResponse(job_json(generation), status=202)
+        body, status = error_body(problem, request_id=getattr(request, "request_id", "")), answer_to(problem).status
+        if scripted:
+            return JsonResponse(body, status=status)
+        return model_render(request, model, values=request.POST.dict(), fault=body, status=status)
+    if scripted:
+        return JsonResponse(job_json(request, generation), status=202)
     return redirect("dashboard:request", generation_id=generation.pk)
 
 
-def _place(request: AccountRequest, model_id: str, now: datetime) -> Generation:
+def _place(request: AccountRequest, model: ImageModel, now: datetime) -> Generation:
     caller = playground_caller(request, now)
-    fields: dict[str, Any] = {name: value for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
+    endpoint, profile = ROUTES[operation_of(request, model)]
     call = Call(
         key=None,
-        fields=fields | {"model_id": model_id, "instant_response": "yes"},
+        fields=call_fields(request.POST, request.FILES) | {"model_id": model.model_id, "instant_response": "yes"},
         address=client_address(request),
         base_url=base_url(request),
         request_id=getattr(request, "request_id", ""),
         now=now,
         caller=caller,
     )
-    order = order_build(call, endpoint=ENDPOINT, version="v7", profile=TEXT_TO_IMAGE, caller=caller, body_digest="")
+    order = order_build(call, endpoint=endpoint, version=endpoint[:2], profile=profile, caller=caller, body_digest="")
     return generation_place(caller=caller, order=order, idempotency_key=None, now=now).generation
 
 
@@ -84,7 +104,7 @@ def playground_caller(request: AccountRequest, now: datetime) -> Caller:
 @account_page(section="models")
 @require_safe
 def job(request: AccountRequest, generation_id: int) -> JsonResponse:
-    return JsonResponse(job_json(_mine(request, generation_id)))
+    return JsonResponse(job_json(request, _mine(request, generation_id)))
 
 
 @require_POST
@@ -92,7 +112,7 @@ def job(request: AccountRequest, generation_id: int) -> JsonResponse:
 def cancel(request: AccountRequest, generation_id: int) -> JsonResponse:
     generation = _mine(request, generation_id)
     generation_cancel(account_id=request.account.pk, generation_id=generation.pk, now=timezone.now())
-    return JsonResponse(job_json(_mine(request, generation_id)))
+    return JsonResponse(job_json(request, _mine(request, generation_id)))
 
 
 def _mine(request: AccountRequest, generation_id: int) -> Generation:
@@ -102,9 +122,17 @@ def _mine(request: AccountRequest, generation_id: int) -> Generation:
     return found
 
 
-def job_json(generation: Generation) -> dict[str, Any]:
+def job_json(request: AccountRequest, generation: Generation) -> dict[str, Any]:
     """What the playground's script shows: where the call stands, and its pictures when there are some."""
     shown, (position, eta_s) = Shown(generation), place_and_eta(generation)
+    reply = generation_body(
+        generation,
+        base_url=base_url(request),
+        fetch_path=f"{generation.api_version}/images/fetch",
+        request_id=getattr(request, "request_id", ""),
+        queue_position=position,
+        eta_s=eta_s,
+    )
     return {
         "id": str(generation.pk),
         "state": generation.state,
@@ -121,8 +149,21 @@ def job_json(generation: Generation) -> dict[str, Any]:
         "url": shown.url,
         "prompt": shown.prompt,
         "asked": generation.asked,
+        "operation": generation.operation,
+        "request_id": getattr(request, "request_id", ""),
+        "reply": reply,
+        "payment": payment_after(request, generation),
         "pictures": [
             {"url": p.url, "seed": p.seed, "width": p.width_px, "height": p.height_px, "flagged": p.flagged}
             for p in shown.pictures
         ],
     }
+
+
+def payment_after(request: AccountRequest, generation: Generation) -> dict[str, Any] | None:
+    """What would pay for the next such call, once this one has ended; None before, and when the model is gone."""
+    try:
+        price_code = model_find(generation.model_id).price_code if generation.settled else ""
+    except DomainError:
+        return None
+    return payment_of(request.account, price_code=price_code, now=timezone.now()).to_json() if price_code else None

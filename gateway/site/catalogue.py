@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, QueryDict
 
 from gateway.site.plans import price_rows
+from gateway.site.schema import OPERATION_NAMES
 from inference.models import ImageModel
 from inference.selectors import workers_alive
 from inference.storage import get_storage
@@ -24,15 +25,6 @@ FAMILY_NAMES = {
     "flux": "Flux",
     "upscaler": "Upscalers",
     "background": "Background removal",
-}
-OPERATION_NAMES = {
-    "text2img": "Text to image",
-    "img2img": "Image to image",
-    "inpaint": "Inpaint",
-    "outpaint": "Outpaint",
-    "upscale": "Upscale",
-    "remove_background": "Remove background",
-    "create_mask": "Create mask",
 }
 # Only what the list shows: a page of 48 must not drag descriptions of ten thousand.
 _SHOWN = ("id", "model_id", "provider", "name", "family", "operations", "price_code", "thumbnail", "licence")
@@ -127,3 +119,9 @@ def model_at(*, provider: str, slug: str) -> ImageModel:
 def related(model: ImageModel) -> list[ImageModel]:
     others = ImageModel.objects.filter(published=True, family=model.family).exclude(pk=model.pk).only(*_SHOWN)
     return list(others.order_by("model_id")[:RELATED_MAX])
+
+
+def first_able(operation: str) -> ImageModel | None:
+    """The model that pages lead to for this operation: the first by its id that can do it."""
+    able = ImageModel.objects.filter(published=True, operations__icontains=f'"{operation}"')
+    return able.only(*_SHOWN).order_by("model_id").first()

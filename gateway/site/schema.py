@@ -25,6 +25,17 @@ SCHEDULERS = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
+OPERATION_NAMES = {
+    "text2img": "Text to image",
+    "img2img": "Image to image",
+    "inpaint": "Inpaint",
+    "outpaint": "Outpaint",
+    "upscale": "Upscale",
+    "remove_background": "Remove background",
+    "create_mask": "Create mask",
+}
+DRAWING = ("text2img", "img2img", "inpaint", "outpaint")
+FROM_PICTURES = tuple(name for name in OPERATION_NAMES if name != "text2img")
 # Guidance and the negative prompt mean nothing to a model that was distilled without them.
 _WITHOUT_NEGATIVE = frozenset({Family.FLUX.value})
 
@@ -45,6 +56,8 @@ class Field:
     required: bool = False
     advanced: bool = False
     unit: str = ""
+    # The operations that take it; empty means all.
+    operations: tuple[str, ...] = ()
 
     @property
     def type_name(self) -> str:
@@ -63,16 +76,48 @@ class Field:
             return ""
         return ("yes" if self.default else "no") if self.kind == "flag" else str(self.default)
 
+    @property
+    def meaning(self) -> str:
+        """The help, and for which operations it is, where not for all."""
+        names = ", ".join(OPERATION_NAMES[name].lower() for name in self.operations)
+        return f"{self.help} For {names}." if names else self.help
+
     def json_schema(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"type": self.type_name, "title": self.label, "description": self.help}
+        found: dict[str, Any] = {"type": self.type_name, "title": self.label, "description": self.meaning}
         optional = {"default": self.default, "minimum": self.low, "maximum": self.high}
         found |= {name: value for name, value in optional.items() if value is not None}
         return found | ({"enum": list(self.choices)} if self.choices else {})
 
 
 def fields_of(model: ImageModel) -> list[Field]:
-    """All fields of a text-to-image call with this model, the required ones first."""
-    return [*_words(model), *_size(model), *_sampling(model), *_adapters(model), *_delivery()]
+    """All fields of a call with this model, whatever it can do: words and pictures first."""
+    able = set(model.operations)
+    drawing = tuple(name for name in DRAWING if name in able)
+    found = [
+        *_pictures(able),
+        *(replace(field, operations=drawing) for field in [*_words(model), *_size(model)] if drawing),
+        *(replace(field, operations=drawing) for field in [*_sampling(model), *_adapters(model)] if drawing),
+        *_delivery(),
+    ]
+    found.sort(key=lambda field: field.kind != "long")
+    # Where every operation takes a field, saying so says nothing.
+    return [replace(field, operations=()) if set(field.operations) >= able else field for field in found]
+
+
+def _pictures(able: set[str]) -> list[Field]:
+    """What the operations other than drawing from words need."""
+    picture = "An address, a base64 text, or a data URI."
+    fields = [
+        Field("init_image", "Picture", "picture", picture, operations=FROM_PICTURES),
+        Field("mask_image", "Mask", "picture", f"White is redrawn. {picture}", operations=("inpaint",)),
+        Field("strength", "Strength", "number", "How far to depart from the picture.", 0.7, 0, 1, 0.05),
+        Field("scale", "Scale", "integer", "The side of the result over the picture's.", 3, 1, 4, 1),
+        Field("specific_object", "Thing", "text", "What the mask covers.", operations=("create_mask",)),
+    ]
+    own = {"strength": ("img2img", "inpaint"), "scale": ("upscale",)}
+    fields = [replace(field, operations=own.get(field.name, field.operations)) for field in fields]
+    kept = [(field, tuple(name for name in field.operations if name in able)) for field in fields]
+    return [replace(field, operations=names) for field, names in kept if names]
 
 
 def general_fields() -> list[Field]:
@@ -154,8 +199,8 @@ def _adapters(model: ImageModel) -> list[Field]:
     if not names:
         return []
     return [
-        Field("lora_model", "LoRA", "choice", "A style or subject that joins the model.", choices=names, advanced=True),
-        Field("lora_strength", "LoRA strength", "number", "How strongly it joins.", 1, 0.1, 1, 0.05, advanced=True),
+        Field("lora_model", "LoRA", "choice", "Styles or subjects that join it; several by commas.", choices=names),
+        Field("lora_strength", "LoRA strength", "number", "How strongly; several by commas.", 1, 0.1, 1, 0.05),
     ]
 
 

@@ -69,3 +69,9 @@ def query(context: template.Context, **changes: Any) -> str:
         if value not in (None, ""):
             values[name] = str(value)
     return f"?{values.urlencode()}"
+
+
+@register.simple_tag
+def payment_text(payment: Any, total_microusd: int | None) -> str:
+    """What would pay for a call of that list price, in words."""
+    return str(payment.text(total_microusd or 0))

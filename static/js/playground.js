@@ -1,203 +1,199 @@
 // The playground: the form's values as code, the price before the click, one call at a time followed to its pictures.
 // Without this module the form still works: the server answers with the call's own page.
 import { announce } from "./announce.js";
+import { dollars, paymentText } from "./money.js";
+import { codeShow, operationOf, replyShow } from "./playground-code.js";
+import { inputUse, inputsStart } from "./playground-inputs.js";
+import { ask, cancel, follow, phase } from "./playground-jobs.js";
+import { fault, figure, make } from "./playground-results.js";
 
 const form = document.querySelector("[data-playground]");
-const POLL_MS = 700;
 const KEEP = `playground:${form?.dataset.model}`;
-
-// The call's body: what differs from the defaults, with numbers as numbers.
-function body() {
-  const fields = { model_id: form.dataset.model };
-  for (const control of form.querySelectorAll("[data-kind]")) {
-    if (control.type === "checkbox") {
-      if (control.checked) fields[control.name] = true;
-      continue;
-    }
-    const value = control.value.trim();
-    const always = ["prompt", "width", "height"].includes(control.name);
-    if (value === "" || (!always && value === control.dataset.default)) continue;
-    fields[control.name] = ["integer", "number"].includes(control.dataset.kind) ? Number(value) : value;
-  }
-  return fields;
-}
-
-const quote = (value) => JSON.stringify(value);
-const python = (value) => (value === true ? "True" : quote(value));
-
-const WRITERS = {
-  curl: (text, fields) => text.replace(/-d '[\s\S]*'$/, () => `-d '${quote(fields).replaceAll("'", "'\\''")}'`),
-  python: (text, fields) => text.replace(/json\.dumps\(\{[\s\S]*?\}\)\.encode/, () =>
-    `json.dumps({${Object.entries(fields).map(([name, value]) => `${quote(name)}: ${python(value)}`).join(", ")}}).encode`),
-  javascript: (text, fields) => text.replace(/JSON\.stringify\(\{[\s\S]*?\}\)/, () =>
-    `JSON.stringify(${JSON.stringify(fields, null, 2).replaceAll("\n", "\n  ")})`),
-  php: (text, fields) => text.replace(/'content' => '[\s\S]*?',\n    'timeout'/, () =>
-    `'content' => '${quote(fields).replaceAll("\\", "\\\\").replaceAll("'", "\\'")}',\n    'timeout'`),
-  java: (text, fields) => text.replace(/ofString\("[\s\S]*?"\)\)\n/, () =>
-    `ofString("${quote(fields).replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"))\n`),
-};
-WRITERS.node = WRITERS.javascript;
-
-function show(code) {
-  for (const pre of document.querySelectorAll("#api pre[data-language]")) {
-    const write = WRITERS[pre.dataset.language];
-    if (write) pre.firstElementChild.textContent = write(pre.textContent, code);
-  }
-}
-
-// Prices are whole micro-dollars; at least four decimals, as on the rest of the site.
-function dollars(microusd) {
-  const whole = Math.trunc(microusd / 1_000_000);
-  const micro = String(microusd % 1_000_000).padStart(6, "0");
-  return `$${whole.toLocaleString("en")}.${micro.endsWith("00") ? micro.slice(0, 4) : micro}`;
-}
-
-function update() {
-  const samples = Math.max(1, Math.trunc(Number(form.elements.samples?.value) || 1));
-  form.querySelector("[data-total]").textContent = dollars(samples * Number(form.dataset.price));
-  show(body());
-  try { sessionStorage.setItem(KEEP, JSON.stringify([...new FormData(form)].filter(([name]) => name !== "csrfmiddlewaretoken"))); } catch { /* nothing is kept then */ }
-}
-
-function restore() {
-  const asked = new URLSearchParams(location.search);
-  let kept = [];
-  try { kept = JSON.parse(sessionStorage.getItem(KEEP) ?? "[]"); } catch { /* an old form: start afresh */ }
-  for (const [name, value] of [...kept, ...asked]) {
-    const control = form.elements[name];
-    if (!control?.dataset?.kind) continue;
-    if (control.type === "checkbox") control.checked = value === "yes";
-    else control.value = value;
-  }
-}
-
+const UNKEPT = ["csrfmiddlewaretoken"];
 const out = document.querySelector("[data-out]");
 const part = (name) => out.querySelector(`[data-${name}]`);
 let running = null;
+let pays = JSON.parse(document.getElementById("pays")?.textContent ?? "null");
 
-function phase(job) {
-  if (job.state === "running") return job.step ? "Rendering" : "Starting";
-  return job.position ? `In the queue, ${job.position} before it` : "In the queue";
+function show() {
+  const operation = operationOf(form)?.value ?? "text2img";
+  for (const element of form.querySelectorAll("[data-only]")) {
+    element.hidden = !element.dataset.only.split(" ").includes(operation);
+  }
+  const samples = form.elements.samples?.closest("[hidden]") ? 1 : Math.max(1, Math.trunc(Number(form.elements.samples?.value) || 1));
+  const total = samples * Number(form.dataset.price);
+  form.querySelector("[data-total]").textContent = dollars(total);
+  for (const price of form.querySelectorAll("[data-plan-price]")) price.textContent = dollars(total);
+  if (pays) form.querySelector("[data-after]").textContent = paymentText(pays, total);
+  for (const area of form.querySelectorAll("[data-count]")) count(area);
+  for (const row of form.querySelectorAll(".lora")) row.querySelector("output").value = row.querySelector("input").value;
+  for (const preset of form.querySelectorAll("[data-size]")) {
+    preset.setAttribute("aria-pressed", String(preset.dataset.size === `${form.elements.width?.value}x${form.elements.height?.value}`));
+  }
+  codeShow(form);
 }
 
-function progress(job) {
+function count(area) {
+  const hint = document.getElementById(`${area.id}-hint`);
+  const place = hint.querySelector("[data-chars]") ?? hint.appendChild(make("span", { className: "tabular" }));
+  place.dataset.chars = "";
+  place.textContent = ` ${area.value.length} of ${area.maxLength} characters.`;
+}
+
+// A field that differs from its default can go back alone.
+function resets() {
+  for (const control of form.querySelectorAll(".field [data-kind][data-default]")) {
+    const field = control.closest(".field");
+    const back = make("button", { className: "link small", type: "button", textContent: "Reset" });
+    back.setAttribute("aria-label", `Reset ${field.querySelector("label").textContent.trim()}`);
+    back.addEventListener("click", () => { control.value = control.dataset.default; control.focus(); update(); });
+    field.querySelector(".hint")?.append(" ", back);
+    const look = () => { back.hidden = control.value === control.dataset.default || (control.tagName === "SELECT" && control.value === ""); };
+    form.addEventListener("input", look);
+    form.addEventListener("reset", () => setTimeout(look));
+    look();
+  }
+}
+
+function update() {
+  show();
+  const fields = [...new FormData(form)].filter(([name, value]) => !UNKEPT.includes(name) && typeof value === "string");
+  try { sessionStorage.setItem(KEEP, JSON.stringify(fields)); } catch { /* nothing is kept then */ }
+}
+
+// What was entered before signing in; an address with fields of its own was filled by the server.
+function restore() {
+  if (location.search) return;
+  let kept = [];
+  try { kept = JSON.parse(sessionStorage.getItem(KEEP) ?? "[]"); } catch { /* an old form: start afresh */ }
+  const seen = {};
+  for (const [name, value] of kept) {
+    const controls = [...form.querySelectorAll(`[name="${CSS.escape(name)}"]`)].filter((one) => one.type !== "file");
+    if (controls[0]?.type === "radio") { for (const one of controls) one.checked = one.value === value; continue; }
+    const control = controls[seen[name] = (seen[name] ?? -1) + 1];
+    if (control?.type === "checkbox") control.checked = value === "yes";
+    else if (control && control.type !== "hidden") control.value = value;
+  }
+}
+
+function setOperation(name) {
+  const radio = form.querySelector(`[name=operation][value="${name}"]`);
+  if (radio?.type === "radio") radio.checked = true;
+  return Boolean(radio);
+}
+
+const acts = {
+  recall(job, seed) {
+    form.reset();
+    setOperation(job.operation);
+    for (const [name, value] of Object.entries(job.asked)) {
+      const control = form.querySelector(`[name="${CSS.escape(name)}"]`);
+      if (control?.type === "checkbox") control.checked = value === true || value === "yes";
+      else if (control?.dataset.kind && !["lora_model", "lora_strength"].includes(name)) control.value = value;
+    }
+    const [names, weights] = ["lora_model", "lora_strength"].map((name) => String(job.asked[name] ?? "").split(","));
+    [...form.querySelectorAll(".lora")].forEach((row, at) => {
+      row.querySelector("select").value = names[at] ?? "";
+      row.querySelector("input").value = weights[at] || 1;
+    });
+    if (form.elements.seed) form.elements.seed.value = seed;
+    form.querySelector("details").open = true;
+    // After the reset's own events.
+    setTimeout(() => { form.dispatchEvent(new Event("input", { bubbles: true })); form.elements.seed?.focus(); announce("Settings recalled"); });
+  },
+};
+if (form?.querySelector("[name=operation][value=img2img]")) {
+  acts.useAsInput = (url) => {
+    setOperation("img2img");
+    inputUse(form, "init_image", url);
+    form.querySelector("[data-picture=init_image]").scrollIntoView({ block: "nearest" });
+    announce("The picture is the input now");
+  };
+}
+if (form?.dataset.upscale) {
+  acts.upscale = (url) => {
+    const address = new URL(url, location.href).href;
+    location.assign(`${form.dataset.upscale}?operation=upscale&init_image=${encodeURIComponent(address)}`);
+  };
+}
+
+function progress([title, detail], job) {
   part("empty").hidden = true;
   part("fault").hidden = true;
   part("progress").hidden = false;
-  part("phase").textContent = job ? phase(job) : "Sending";
+  part("phase").textContent = title;
+  part("detail").textContent = detail;
   const bar = out.querySelector("progress");
   bar.max = job?.steps || 1;
   bar.value = job?.step || 0;
-  part("detail").textContent = !job ? "" : job.step ? `Step ${job.step} of ${job.steps}` : `About ${job.eta_s} s`;
 }
 
-function fault(text, code) {
+function failed(text, more) {
   part("progress").hidden = true;
-  const box = part("fault");
-  box.hidden = false;
-  box.className = "alert alert-bad";
-  box.textContent = `${text} ${code ? `(${code}) ` : ""}Nothing was charged.`;
-  announce(text);
-}
-
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-function vary(job, picture) {
-  for (const [name, value] of Object.entries(job.asked)) {
-    const control = form.elements[name];
-    if (control?.dataset?.kind && control.type !== "checkbox") control.value = value;
-  }
-  form.elements.seed.value = picture.seed;
-  form.querySelector("details").open = true;
-  form.elements.seed.focus();
-  update();
-}
-
-function figure(job, picture) {
-  const image = make("img", { src: picture.url, alt: job.prompt, width: picture.width, height: picture.height });
-  const link = make("a", { href: job.url }, image);
-  const facts = make("figcaption", {}, make("strong", { textContent: `${picture.width} × ${picture.height}` }),
-    make("span", { textContent: `seed ${picture.seed} · ${job.took} · ${job.charged}${picture.flagged ? " · filtered" : ""}` }));
-  const download = make("a", { className: "button button-second button-s", href: picture.url, download: `${job.id}.png`, textContent: "Download" });
-  const recall = make("button", { className: "button button-second button-s", type: "button", textContent: "Use these settings" });
-  recall.addEventListener("click", () => vary(job, picture));
-  return make("div", {}, make("figure", { className: "frame" }, link, facts), make("div", { className: "row tile-check" }, download, recall));
+  if (!out.querySelector("figure img")) part("empty").hidden = false;
+  fault(part("fault"), text, { ...more, retry: run });
 }
 
 function finish(job) {
   part("progress").hidden = true;
+  replyShow(job.reply);
+  pays = job.payment ?? pays;
+  show();
   if (!job.pictures.length) {
-    fault(job.error || "This call was cancelled.", job.code);
-    if (!out.querySelector("figure img")) part("empty").hidden = false;
+    failed(job.error || "This call was cancelled.", { code: job.code, requestId: job.request_id });
     return;
   }
-  part("pictures").prepend(...job.pictures.map((picture) => figure(job, picture)));
-  part("pictures").classList.toggle("pictures-wide", true);
+  part("empty").hidden = true;
+  part("pictures").prepend(...job.pictures.map((picture) => figure(job, picture, acts)));
+  history.replaceState(null, "", `?job=${job.id}`);
   announce(`${job.pictures.length} picture${job.pictures.length > 1 ? "s" : ""} made in ${job.took}`);
 }
 
-async function ask(url, options = {}) {
-  const response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers } });
-  if (response.redirected && response.url.includes("/accounts/")) {
-    location.assign(`/accounts/login/?next=${encodeURIComponent(location.pathname)}`);
-    return null;
-  }
-  if (!response.headers.get("Content-Type")?.includes("json")) {
-    const id = response.headers.get("X-Request-Id");
-    throw new Error(`The service could not answer (${response.status}${id ? `, request ${id}` : ""}). Try again.`);
-  }
-  const reply = await response.json();
-  if (response.ok) return reply;
-  throw Object.assign(new Error(reply.message), { code: reply.code });
-}
-
-async function follow(id) {
-  for (;;) {
-    const job = await ask(`/playground/jobs/${id}`);
-    if (!job || running !== id) return;
-    if (job.settled) { finish(job); return; }
-    progress(job);
-    await new Promise((resolve) => setTimeout(resolve, document.hidden ? POLL_MS * 5 : POLL_MS));
-  }
-}
-
 async function run() {
+  if (running) return;
   const button = form.querySelector("[data-run]");
   button.setAttribute("aria-disabled", "true");
-  progress(null);
+  running = "sending";
+  const startedMs = Date.now();
+  progress(["Sending", ""], null);
   try {
-    const job = await ask(form.action, { method: "POST", body: new FormData(form) });
-    if (!job) return;
-    running = job.id;
-    progress(job);
-    await follow(job.id);
+    const placed = await ask(form.action, { method: "POST", body: new FormData(form) });
+    if (!placed) return;
+    running = placed.id;
+    progress(phase(placed, startedMs), placed);
+    const job = await follow(placed.id, (now) => progress(phase(now, startedMs), now), () => running === placed.id);
+    if (job) finish(job);
   } catch (problem) {
-    fault(problem.message || "The service could not be reached.", problem.code);
+    failed(problem.message || "The service could not be reached.", problem);
   } finally {
     running = null;
     button.removeAttribute("aria-disabled");
   }
 }
 
-async function cancel() {
-  if (!running) return;
-  const token = form.elements.csrfmiddlewaretoken.value;
-  await ask(`/playground/jobs/${running}/cancel`, { method: "POST", headers: { "X-CSRFToken": token } });
-}
+const stop = () => {
+  if (running && running !== "sending") cancel(running, form.elements.csrfmiddlewaretoken.value).catch(() => {});
+};
 
 if (form) {
   restore();
+  inputsStart(form);
+  resets();
   update();
   form.addEventListener("input", update);
   form.addEventListener("reset", () => setTimeout(update));
+  form.addEventListener("click", (event) => {
+    const size = event.target.closest("[data-size]")?.dataset.size;
+    if (!size) return;
+    [form.elements.width.value, form.elements.height.value] = size.split("x");
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!running && form.querySelector("[data-run]").getAttribute("aria-disabled") !== "true") run();
+    run();
   });
-  part("cancel").addEventListener("click", cancel);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") cancel(); });
+  part("cancel").addEventListener("click", stop);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+  const shown = part("pictures").dataset.job;
+  if (shown) ask(`/playground/jobs/${shown}`).then((job) => job?.settled && finish(job)).catch(() => {});
 }

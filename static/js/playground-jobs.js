@@ -1,0 +1,42 @@
+// One call at a time: sent, followed step by step, cancelled. Knows the service and nothing of the page.
+const POLL_MS = 700;
+
+export async function ask(url, options = {}) {
+  const response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers } });
+  if (response.redirected && response.url.includes("/accounts/")) {
+    location.assign(`/accounts/login/?next=${encodeURIComponent(location.pathname)}`);
+    return null;
+  }
+  const id = response.headers.get("X-Request-Id");
+  if (!response.headers.get("Content-Type")?.includes("json")) {
+    throw Object.assign(new Error(`The service could not answer (${response.status}).`), { requestId: id });
+  }
+  const reply = await response.json();
+  if (response.ok) return reply;
+  throw Object.assign(new Error(reply.message), { code: reply.code, requestId: id });
+}
+
+// Calls `onChange` with the job until it has ended; stops when `isWanted` says no.
+export async function follow(id, onChange, isWanted) {
+  for (;;) {
+    const job = await ask(`/playground/jobs/${id}`);
+    if (!job || !isWanted()) return null;
+    if (job.settled) return job;
+    onChange(job);
+    await new Promise((resolve) => setTimeout(resolve, document.hidden ? POLL_MS * 5 : POLL_MS));
+  }
+}
+
+export function cancel(id, token) {
+  return ask(`/playground/jobs/${id}/cancel`, { method: "POST", headers: { "X-CSRFToken": token } });
+}
+
+export function phase(job, startedMs) {
+  const elapsed = `${Math.round((Date.now() - startedMs) / 1000)} s so far`;
+  if (job.state !== "running") {
+    return [job.position ? `In the queue, ${job.position} before it` : "In the queue", `About ${job.eta_s} s to go, ${elapsed}`];
+  }
+  if (!job.step) return ["Starting: the model is loaded if it is not", elapsed];
+  if (job.step >= job.steps) return ["Saving", elapsed];
+  return ["Rendering", `Step ${job.step} of ${job.steps}, ${elapsed}`];
+}

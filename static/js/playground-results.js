@@ -1,0 +1,63 @@
+// Finished calls as pictures with what can be done next: download, copy, recall, vary, use as input, upscale.
+import { announce } from "./announce.js";
+
+export function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+const small = "button button-second button-s";
+
+function button(text, label, act) {
+  const element = make("button", { className: small, type: "button", textContent: text });
+  element.setAttribute("aria-label", label);
+  element.addEventListener("click", act);
+  return element;
+}
+
+async function copyBase64(url) {
+  const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+  await navigator.clipboard.writeText(btoa(text));
+}
+
+async function copied(act) {
+  try {
+    await act();
+    announce("Copied");
+  } catch {
+    announce("Copying failed: open the picture instead");
+  }
+}
+
+// `acts` holds recall(job, seed), useAsInput(url), upscale(url); the last two may be missing.
+export function figure(job, picture, acts) {
+  const image = make("img", { src: picture.url, alt: job.prompt || "The picture", width: picture.width, height: picture.height });
+  const link = make("a", { href: picture.url, title: "Open the picture alone" }, image);
+  const note = picture.flagged ? ` · filtered by the safety checker, ${job.paid_by.toLowerCase()}, ${job.charged}` : ` · ${job.charged}`;
+  const facts = make("figcaption", {}, make("strong", { textContent: `${picture.width} × ${picture.height}` }),
+    make("span", { textContent: `seed ${picture.seed} · ${job.took}${note}` }));
+  const name = `picture, seed ${picture.seed}`;
+  const row = make("div", { className: "row tile-check" },
+    make("a", { className: small, href: picture.url, download: `${job.id}-${picture.seed}.png`, textContent: "Download" }),
+    button("Recall", `Recall all settings of this ${name}`, () => acts.recall(job, picture.seed)),
+    button("Vary", `Recall the settings of this ${name} with another seed`, () => acts.recall(job, picture.seed + 1 + Math.floor(Math.random() * 1e6))));
+  if (acts.useAsInput) row.append(button("Use as input", `Use this ${name} as input`, () => acts.useAsInput(picture.url)));
+  if (acts.upscale) row.append(button("Upscale", `Upscale this ${name}`, () => acts.upscale(picture.url)));
+  row.append(
+    button("Copy address", `Copy the address of this ${name}`, () => copied(() => navigator.clipboard.writeText(new URL(picture.url, location.href).href))),
+    button("Copy base64", `Copy this ${name} as base64`, () => copied(() => copyBase64(picture.url))),
+    make("a", { className: small, href: job.url, textContent: "Details" }));
+  return make("div", {}, make("figure", { className: "frame" }, link, facts), row);
+}
+
+export function fault(box, text, { code = "", requestId = "", retry } = {}) {
+  box.hidden = false;
+  const more = [code && `Code ${code}`, requestId && `request ${requestId}`].filter(Boolean).join(", ");
+  const words = make("div", {}, make("strong", { textContent: text }), make("br"), `${more ? `${more}. ` : ""}Nothing was charged. `);
+  if (retry) words.append(button("Try again", "Try the same call again", retry));
+  box.replaceChildren(make("div", { className: "alert alert-bad" }, words));
+  announce(text);
+}
