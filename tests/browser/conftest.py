@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with an engine that draws flat pictures, and static files collected as in production."""
     run_dir = tmp_path_factory.mktemp("browser")
@@ -52,8 +52,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Chromium for the tests of this folder and no longer.
+
+    While Playwright's synchronous API is open, its event loop counts as running in this thread: any other test of the
+    same process that used asyncio or, as Django guards it, the database, would fail for where it stands in the order.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
@@ -154,7 +159,7 @@ def log_in(page: Page, email: str) -> None:
     page.wait_for_url("**/dashboard**")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def customer(browser: Browser, service: Service) -> dict[str, Any]:
     """One signed-up customer with a key and a picture: the state in which pages are looked at."""
     email = "customer@example.org"
