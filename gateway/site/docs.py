@@ -19,11 +19,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
-from gateway.site import error_list
+from gateway.site import docs_samples, docs_search, error_list
 from gateway.site.context import base_url, free_calls_per_day
+from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.openapi import document
 from gateway.site.reference import operations
-from gateway.site.samples import curl_call, samples
+from gateway.site.samples import curl_call
 
 FOLDER = Path(settings.BASE_DIR) / "docs" / "site"
 _FENCE = re.compile(r'<pre><code(?: class="language-([\w+-]+)")?>(.*?)</code></pre>', re.DOTALL)
@@ -80,6 +81,7 @@ GROUPS = (
             DocsPage("errors", "Errors"),
             DocsPage("limits", "Limits"),
             DocsPage("billing", "Billing rules"),
+            DocsPage("changelog", "Changelog"),
             DocsPage("reference", "API reference"),
         ),
     ),
@@ -96,20 +98,45 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 def page(request: HttpRequest, slug: str) -> HttpResponse:
     shown = _page(slug)
+    if wants_markdown(request):
+        return varied(page_markdown(request, slug))
     context = {
         "section": "docs",
         "docs_groups": GROUPS,
         "page": shown,
         "text": render_markdown(source(slug, request), base_url(request)),
     }
-    return render(request, "docs/page.html", context)
+    return varied(render(request, "docs/page.html", context))
 
 
 @require_safe
 def page_markdown(request: HttpRequest, slug: str) -> HttpResponse:
     _page(slug)
-    text = source(slug, request).replace("[[samples]]", _samples_markdown(base_url(request)))
-    return HttpResponse(text, content_type="text/markdown; charset=utf-8")
+    text = docs_samples.filled(source(slug, request), base_url(request), docs_samples.as_fences)
+    return HttpResponse(text, content_type=MARKDOWN)
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip()[:100]
+    texts = [(shown.url, shown.title, source(shown.slug, request)) for shown in PAGES.values()]
+    texts += [
+        (
+            f"{reverse('site:reference')}#{found.anchor}",
+            "API reference",
+            f"# {found.method} {found.path}\n{found.summary}",
+        )
+        for group in operations()
+        for found in group.operations
+    ]
+    context = {
+        "section": "docs",
+        "docs_groups": GROUPS,
+        "page": DocsPage("search", "Search"),
+        "query": query,
+        "hits": docs_search.search(query, texts),
+    }
+    return render(request, "docs/search.html", context)
 
 
 @require_safe
@@ -161,10 +188,8 @@ def render_markdown(text: str, address: str) -> SafeString:
     """Our own files as HTML, with our code blocks and scrolling tables. Never for what a stranger wrote."""
     body = markdown.markdown(text, extensions=["fenced_code", "tables", "toc", "sane_lists"])
     body = _TABLE.sub(_table, _FENCE.sub(_code, body))
-    tabs = render_to_string(
-        "components/code_tabs.html", {"id": "first", "samples": samples(base_url=address, key="$API_KEY")}
-    )
-    return mark_safe(body.replace("<p>[[samples]]</p>", tabs))  # noqa: S308
+    body = re.sub(r"<p>(\[\[samples[^<]*\]\])</p>", r"\1", body)
+    return mark_safe(docs_samples.filled(body, address, docs_samples.as_tabs))  # noqa: S308
 
 
 def _code(found: re.Match[str]) -> str:
@@ -174,12 +199,3 @@ def _code(found: re.Match[str]) -> str:
 
 def _table(found: re.Match[str]) -> str:
     return f'<div class="table-wrap" tabindex="0" role="region" aria-label="Table"><table>{found[1]}</table></div>'
-
-
-def _samples_markdown(address: str) -> str:
-    fences = {"curl": "sh", "node": "javascript"}
-    parts = [
-        f"### {sample.label}\n\n```{fences.get(sample.key, sample.key)}\n{sample.text}\n```"
-        for sample in samples(base_url=address, key="$API_KEY")
-    ]
-    return "\n\n".join(parts)

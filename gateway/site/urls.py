@@ -20,6 +20,7 @@ urlpatterns = [
     re_path(r"^models/(?P<provider>[^/]+)/(?P<slug>.+?)/?$", model_pages.model_page, name="model"),
     re_path(r"^docs/?$", docs.index, name="docs"),
     re_path(r"^docs/reference/?$", docs.reference, name="reference"),
+    re_path(r"^docs/search/?$", docs.search, name="docs_search"),
     path("openapi.json", docs.openapi, name="openapi"),
     path("docs/<slug:slug>.md", docs.page_markdown, name="docs_markdown"),
     re_path(r"^docs/(?P<slug>[a-z0-9-]+)/?$", docs.page, name="docs_page"),

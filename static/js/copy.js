@@ -1,9 +1,11 @@
-// Copy buttons: data-copy holds the text; data-copy-code copies the code shown in the enclosing block.
+// Copy buttons: data-copy holds the text, data-copy-from its address on this host; data-copy-code copies the code shown in
+// the enclosing block.
 import { announce } from "./announce.js";
 
 const DONE_MS = 1600;
 
-function textOf(button) {
+async function textOf(button) {
+  if (button.dataset.copyFrom) return (await fetch(button.dataset.copyFrom)).text();
   if (button.dataset.copy !== undefined) return button.dataset.copy;
   const block = button.closest(".code");
   const panels = [...block.querySelectorAll("[data-panel]")];
@@ -29,9 +31,9 @@ async function write(text) {
 }
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy], [data-copy-code]");
+  const button = event.target.closest("[data-copy], [data-copy-code], [data-copy-from]");
   if (!button) return;
-  const copied = await write(textOf(button));
+  const copied = await write(await textOf(button));
   announce(copied ? "Copied" : "Copying failed: select the text instead");
   if (!copied) return;
   button.dataset.done = "";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from billing.services import price_set
 from gateway.site import context
-from gateway.site.docs import PAGES
+from gateway.site.docs import FOLDER, PAGES
 from gateway.templatetags.units import price
 from tests.conftest import Member
 
@@ -159,3 +160,30 @@ def test_an_operator_s_name_and_mark_stand_everywhere(client: Client, monkeypatc
         assert "Acme Pictures" in page
         assert "Lumen" not in page
         assert 'src="/static/acme.svg"' in page
+
+
+class TestDocs:
+    @pytest.mark.parametrize("slug", PAGES)
+    def test_code_that_could_be_run_stands_in_samples_that_are_run(self, client: Client, slug: str) -> None:
+        text = (FOLDER / f"{slug}.md").read_text()
+        assert set(re.findall(r"^```(\w+)", text, re.MULTILINE)) <= {"json", "http"}
+
+    @pytest.mark.parametrize("slug", PAGES)
+    def test_the_page_and_its_twin_hold_the_same_samples(self, client: Client, slug: str) -> None:
+        page = client.get(f"/docs/{slug}").content.decode()
+        twin = client.get(f"/docs/{slug}", headers={"accept": "text/markdown"}).content.decode()
+        assert "[[" not in page + twin
+        shown = re.findall(r'data-language="\w+"[^>]*><code>(.*?)</code>', page, re.DOTALL)
+        assert all(html.unescape(text) in twin for text in shown)
+
+    def test_search_finds_a_code_and_leads_to_its_section(self, client: Client) -> None:
+        page = client.get("/docs/search?q=idempotency_conflict").content.decode()
+        assert "/docs/idempotency" in page
+        found = client.get("/docs/search?q=rolling").content.decode()
+        assert 'href="/docs/authentication#rolling-and-revoking"' in found
+        assert 'id="rolling-and-revoking"' in client.get("/docs/authentication").content.decode()
+
+    def test_search_escapes_what_it_was_asked(self, client: Client) -> None:
+        page = client.get("/docs/search?q=<script>alert(1)</script>").content.decode()
+        assert "<script>alert" not in page
+        assert "Nothing found" in page

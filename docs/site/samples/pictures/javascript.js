@@ -1,0 +1,8 @@
+const response = await fetch("{{base_url}}/api/v7/images/text-to-image", {
+  method: "POST",
+  headers: { Authorization: "Bearer $API_KEY", "Content-Type": "application/json" },
+  body: JSON.stringify({ model_id: "demo", prompt: "a red circle", seed: 4211, base64: "yes" }),
+});
+const reply = await response.json();
+const address = `data:image/png;base64,${reply.output[0]}`;
+console.log(address.length, "characters for the src of an image");
