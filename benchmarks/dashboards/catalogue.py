@@ -38,7 +38,12 @@ def pages(cast: Cast) -> list[Page]:
         ("search, one found", "/models?q=bench-9876"),
         ("search, none found", "/models?q=nothing+like+it"),
         ("facet family", "/models?family=sdxl"),
+        ("three facets", "/models?task=img2img&licence=openrail&speed=usual"),
         ("newest first", "/models?sort=new"),
+        ("most used first", "/models?sort=popular"),
+        ("cheapest first", "/models?sort=price"),
+        ("as markdown", "/models.md"),
+        ("compare mode", "/playground/compare?model=bench-1&model=bench-2"),
         ("one model's page", "/models/provider-17/bench-17"),
     )
     return [Page(f"catalogue, {name}", path) for name, path in shown]

@@ -62,7 +62,13 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
     model, now = model_at(provider=provider, slug=slug), timezone.now()
     scripted = "application/json" in request.headers.get("Accept", "")
     try:
-        generation = _place(request, model, now)
+        generation = place(
+            request,
+            model,
+            operation=operation_of(request, model),
+            fields=call_fields(request.POST, request.FILES),
+            now=now,
+        )
     except DomainError as problem:
         body, status = error_body(problem, request_id=getattr(request, "request_id", "")), answer_to(problem).status
         if scripted:
@@ -73,12 +79,15 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
     return redirect("dashboard:request", generation_id=generation.pk)
 
 
-def _place(request: AccountRequest, model: ImageModel, now: datetime) -> Generation:
+def place(
+    request: AccountRequest, model: ImageModel, *, operation: str, fields: dict[str, Any], now: datetime
+) -> Generation:
+    """One call under the account's playground key. Raises what an API call would be refused with."""
     caller = playground_caller(request, now)
-    endpoint, profile = ROUTES[operation_of(request, model)]
+    endpoint, profile = ROUTES[operation]
     call = Call(
         key=None,
-        fields=call_fields(request.POST, request.FILES) | {"model_id": model.model_id, "instant_response": "yes"},
+        fields=fields | {"model_id": model.model_id, "instant_response": "yes"},
         address=client_address(request),
         base_url=base_url(request),
         request_id=getattr(request, "request_id", ""),

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, QueryDict
 
+from gateway.site.facets import FACETS, FAMILY_NAMES, SORTS, Facet, facets_of, narrowed, ordered, with_speed
 from gateway.site.plans import price_rows
 from gateway.site.schema import OPERATION_NAMES
+from gateway.templatetags.units import price
 from inference.models import ImageModel
 from inference.selectors import workers_alive
 from inference.storage import get_storage
 
 PER_PAGE = 48
 RELATED_MAX = 4
-SORTS = {"name": ("name", "pk"), "new": ("-created_at", "pk")}
-FAMILY_NAMES = {
-    "sd15": "Stable Diffusion 1.5 and 2",
-    "sdxl": "SDXL",
-    "sd3": "Stable Diffusion 3",
-    "flux": "Flux",
-    "upscaler": "Upscalers",
-    "background": "Background removal",
-}
 # Only what the list shows: a page of 48 must not drag descriptions of ten thousand.
 _SHOWN = ("id", "model_id", "provider", "name", "family", "operations", "price_code", "thumbnail", "licence")
 
@@ -60,26 +54,36 @@ class Query:
     """What a visitor looks for, read from the address, so that a view can be bookmarked."""
 
     text: str = ""
-    family: str = ""
+    chosen: Mapping[str, str] = field(default_factory=dict)
     sort: str = "name"
+    warm: bool = False
 
     @classmethod
     def parse(cls, values: QueryDict) -> Query:
         sort = values.get("sort", "name")
         return cls(
             text=values.get("q", "").strip()[:100],
-            family=values.get("family", ""),
+            chosen={key: text[:120] for key in FACETS if (text := values.get(key, ""))},
             sort=sort if sort in SORTS else "name",
+            warm=bool(values.get("warm")),
         )
 
 
-def search(query: Query) -> QuerySet[ImageModel]:
-    models = ImageModel.objects.filter(published=True).only(*_SHOWN)
+def found_by_text(query: Query) -> QuerySet[ImageModel]:
+    models = with_speed(ImageModel.objects.filter(published=True))
     for word in query.text.split()[:6]:
         models = models.filter(Q(name__icontains=word) | Q(model_id__icontains=word) | Q(provider__icontains=word))
-    if query.family:
-        models = models.filter(family=query.family)
-    return models.order_by(*SORTS[query.sort])
+    return models.filter(model_id__in=resident_models()) if query.warm else models
+
+
+def search(query: Query, *, now: datetime) -> QuerySet[ImageModel]:
+    amounts = {row.code: row.amount_microusd for row in price_rows(now=now)} if query.sort == "price" else {}
+    return ordered(narrowed(found_by_text(query), query.chosen), query.sort, amounts).only(*_SHOWN)
+
+
+def facets(query: Query, *, now: datetime) -> list[Facet]:
+    prices = {row.code: f"{price(row.amount_microusd)}, {row.name}" for row in price_rows(now=now)}
+    return facets_of(found_by_text(query), query.chosen, prices)
 
 
 def page_of(models: QuerySet[ImageModel], number: str | None) -> Page[ImageModel]:
@@ -101,12 +105,6 @@ def resident_models() -> set[str]:
     for resident in workers_alive().values_list("resident", flat=True):
         found.update(item["model_id"] if isinstance(item, dict) else item for item in resident)
     return found
-
-
-def families() -> list[tuple[str, str]]:
-    """The families that have published models, with their names."""
-    codes = ImageModel.objects.filter(published=True).order_by("family").values_list("family", flat=True).distinct()
-    return [(code, FAMILY_NAMES.get(code, code)) for code in codes]
 
 
 def model_at(*, provider: str, slug: str) -> ImageModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -15,6 +16,7 @@ from billing.entitlements import Terms, day_end, day_of, terms_of
 from billing.models import UsageDay
 from gateway.dashboard.access import membership_in_use
 from gateway.limits import limit_scopes, limiter
+from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards
 from inference.selectors import queued_calls
 
@@ -41,6 +43,9 @@ class LimitRow:
 @require_safe
 def limits(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
+    if wants_markdown(request) or request.path.endswith(".md"):
+        context = {"plans": plan_cards(now=now), "site_name": settings.SITE_NAME}
+        return varied(render(request, "site/limits.md", context, content_type=MARKDOWN))
     membership = membership_in_use(request) if request.user.is_authenticated else None
     context = {
         "section": "limits",
@@ -49,7 +54,7 @@ def limits(request: HttpRequest) -> HttpResponse:
     }
     if membership:
         request.account = membership.account  # type: ignore[attr-defined]
-    return render(request, "site/limits.html", context)
+    return varied(render(request, "site/limits.html", context))
 
 
 def limit_rows(account: Account, *, now: datetime) -> list[LimitRow]:

@@ -22,6 +22,7 @@ from gateway.dashboard.pictures import Shown
 from gateway.dashboard.playground_form import Form, form_of, values_asked
 from gateway.site import catalogue, error_list, performance
 from gateway.site.context import base_url
+from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards
 from gateway.site.samples import PATH, Sample, samples
 from gateway.site.schema import fields_of, json_schema
@@ -38,8 +39,8 @@ EXAMPLE_REPLY: dict[str, Any] = {
 
 @require_safe
 def model_page(request: HttpRequest, provider: str, slug: str) -> HttpResponse:
-    if "text/markdown" in request.headers.get("Accept", ""):
-        return model_markdown(request, provider, slug)
+    if wants_markdown(request):
+        return varied(model_markdown(request, provider, slug))
     return model_render(request, catalogue.model_at(provider=provider, slug=slug), values=request.GET.dict())
 
 
@@ -77,7 +78,7 @@ def model_render(
         "performance": performance.of(model.model_id, now=now),
         **_of_reader(request, membership, model, now),
     }
-    return render(request, "models/page.html", context, status=status)
+    return varied(render(request, "models/page.html", context, status=status))
 
 
 def _job(membership: Membership | None, text: str, model: ImageModel) -> Generation | None:
@@ -137,7 +138,7 @@ def model_markdown(request: HttpRequest, provider: str, slug: str) -> HttpRespon
         "path": PATH,
         "wait_s": settings.WAIT_TIMEOUT_S,
     }
-    return render(request, "models/api.md", context, content_type="text/markdown; charset=utf-8")
+    return render(request, "models/api.md", context, content_type=MARKDOWN)
 
 
 @require_safe

@@ -16,14 +16,21 @@ from django.views.decorators.http import require_POST, require_safe
 from gateway.site import catalogue, demo_pictures
 from gateway.site import status as probes
 from gateway.site.context import THEME_COOKIE, THEMES, base_url
+from gateway.site.docs import PAGES
+from gateway.site.facets import SORTS
+from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards, price_rows
 from gateway.site.samples import samples
+from inference.models import ImageModel
 
 YEAR_S = 365 * 24 * 3600
+LLMS_MODELS_MAX = 200
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
+    if wants_markdown(request):
+        return varied(llms(request))
     now = timezone.now()
     context = {
         "section": "home",
@@ -32,14 +39,16 @@ def home(request: HttpRequest) -> HttpResponse:
         "prices": price_rows(now=now),
         "samples": samples(base_url=base_url(request), key="$API_KEY"),
     }
-    return render(request, "site/home.html", context)
+    return varied(render(request, "site/home.html", context))
 
 
 @require_safe
 def pricing(request: HttpRequest) -> HttpResponse:
+    if wants_markdown(request):
+        return varied(pricing_markdown(request))
     now = timezone.now()
     context = {"section": "pricing", "plans": plan_cards(now=now), "prices": price_rows(now=now)}
-    return render(request, "site/pricing.html", context)
+    return varied(render(request, "site/pricing.html", context))
 
 
 @require_safe
@@ -52,7 +61,7 @@ def pricing_json(request: HttpRequest) -> JsonResponse:
 def pricing_markdown(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {"plans": plan_cards(now=now), "prices": price_rows(now=now), "site_name": settings.SITE_NAME}
-    return render(request, "site/pricing.md", context, content_type="text/markdown; charset=utf-8")
+    return render(request, "site/pricing.md", context, content_type=MARKDOWN)
 
 
 def _plans_json(now: datetime) -> list[dict[str, Any]]:
@@ -80,8 +89,10 @@ def _prices_json(now: datetime) -> list[dict[str, Any]]:
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    report = probes.report(now=timezone.now())
-    return render(request, "site/status.html", {"section": "status", "report": report})
+    context = {"section": "status", "report": probes.report(now=timezone.now()), "site_name": settings.SITE_NAME}
+    if wants_markdown(request) or request.path.endswith(".md"):
+        return varied(render(request, "site/status.md", context, content_type=MARKDOWN))
+    return varied(render(request, "site/status.html", context))
 
 
 @require_safe
@@ -102,17 +113,21 @@ def theme(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    query = catalogue.Query.parse(request.GET)
-    page = catalogue.page_of(catalogue.search(query), request.GET.get("page"))
+    query, now = catalogue.Query.parse(request.GET), timezone.now()
+    page = catalogue.page_of(catalogue.search(query, now=now), request.GET.get("page"))
     context = {
         "section": "models",
         "query": query,
         "page": page,
-        "entries": catalogue.entries(list(page.object_list), now=timezone.now()),
-        "families": catalogue.families(),
+        "entries": catalogue.entries(list(page.object_list), now=now),
+        "sorts": SORTS.items(),
     }
-    fragment = getattr(request, "htmx", False) and request.htmx.target == "results"  # type: ignore[attr-defined]
-    return render(request, "models/results.html" if fragment else "models/list.html", context)
+    if wants_markdown(request) or request.path.endswith(".md"):
+        context |= {"base_url": base_url(request), "site_name": settings.SITE_NAME}
+        return varied(render(request, "models/list.md", context, content_type=MARKDOWN))
+    context["facets"] = catalogue.facets(query, now=now)
+    fragment = getattr(request, "htmx", False) and request.htmx.target == "found"  # type: ignore[attr-defined]
+    return varied(render(request, "models/found.html" if fragment else "models/list.html", context))
 
 
 @require_safe
@@ -121,7 +136,9 @@ def llms(request: HttpRequest) -> HttpResponse:
     context = {
         "site_name": settings.SITE_NAME,
         "base_url": base_url(request),
-        "models": catalogue.search(catalogue.Query())[:200],
+        "docs": PAGES.values(),
+        "models": catalogue.search(catalogue.Query(), now=timezone.now())[:LLMS_MODELS_MAX],
+        "more": max(ImageModel.objects.filter(published=True).count() - LLMS_MODELS_MAX, 0),
         "prices": price_rows(now=timezone.now()),
     }
     return render(request, "site/llms.txt", context, content_type="text/plain; charset=utf-8")

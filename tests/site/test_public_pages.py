@@ -90,7 +90,7 @@ class TestModelPages:
         assert ("/models/local/demo" in client.get(f"/models?{query}").content.decode()) is found
 
     def test_a_search_by_htmx_gets_the_results_alone(self, client: Client) -> None:
-        answer = client.get("/models?q=demo", headers={"hx-request": "true", "hx-target": "results"})
+        answer = client.get("/models?q=demo", headers={"hx-request": "true", "hx-target": "found"})
         assert b"<html" not in answer.content
         assert b"/models/local/demo" in answer.content
 
