@@ -17,6 +17,7 @@ from gateway.site import catalogue, demo_pictures
 from gateway.site import status as probes
 from gateway.site.context import THEME_COOKIE, THEMES, base_url
 from gateway.site.docs import PAGES
+from gateway.site.estimate import Asked, lines
 from gateway.site.facets import SORTS
 from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards, price_rows
@@ -47,7 +48,15 @@ def pricing(request: HttpRequest) -> HttpResponse:
     if wants_markdown(request):
         return varied(pricing_markdown(request))
     now = timezone.now()
-    context = {"section": "pricing", "plans": plan_cards(now=now), "prices": price_rows(now=now)}
+    cards, prices = plan_cards(now=now), price_rows(now=now)
+    asked = Asked.parse(request.GET, prices)
+    context = {
+        "section": "pricing",
+        "plans": cards,
+        "prices": prices,
+        "asked": asked,
+        "estimate": lines(asked, cards, prices),
+    }
     return varied(render(request, "site/pricing.html", context))
 
 

@@ -5,4 +5,3 @@ import "./tabs.js";
 import "./dialog.js";
 import "./menu.js";
 import "./keys.js";
-import "./calculator.js";

@@ -63,6 +63,29 @@ class TestPrices:
         assert "$0.0098" not in client.get("/pricing").content.decode()
 
 
+class TestTheCalculator:
+    def lines(self, client: Client, **asked: object) -> dict[str, tuple[str, str]]:
+        page = client.get("/pricing", asked).content.decode()
+        table = page.partition('id="estimate"')[2].partition("</table>")[0]
+        rows = re.findall(r'<th scope="row">(.*?)</th><td class="num">(.*?)</td><td>(.*?)</td>', table, re.DOTALL)
+        return {name.split("<")[0].strip(): (amount, note) for name, amount, note in rows}
+
+    def test_pay_as_you_go_is_the_table_s_price_for_what_is_not_free(self, client: Client) -> None:
+        price_of = {
+            row["price_code"]: row["microusd_per_image"] for row in client.get("/pricing.json").json()["images"]
+        }
+        found = self.lines(client, images=10_000, per_call=1, price_code="sd15")
+        free = 100 * 30
+        assert found["Pay as you go"][0] == f"${(10_000 - free) * price_of['sd15'] / 1e6:.2f}"
+
+    def test_plans_count_calls_and_say_when_they_do_not_reach(self, client: Client) -> None:
+        assert self.lines(client, images=40_000, per_call=4, price_code="other")["Standard"][0] != "–"
+        assert self.lines(client, images=40_001, per_call=4, price_code="other")["Standard"][0] == "–"
+
+    def test_rubbish_is_read_as_the_usual(self, client: Client) -> None:
+        assert self.lines(client, images="x", per_call="99", price_code="<b>")
+
+
 class TestModelPages:
     def test_the_twin_names_every_field_that_the_form_has(self, client: Client) -> None:
         page = client.get("/models/local/demo").content.decode()
