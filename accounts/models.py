@@ -85,6 +85,45 @@ class Membership(models.Model):
         return f"{self.user_id} in {self.account_id} as {self.role}"
 
 
+class Invitation(models.Model):
+    """A part in an account, offered to an e-mail address. Of the link only a digest is stored; it works once."""
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=12, choices=Role.choices)
+    digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        # Whoever is invited again holds the newest link alone. Accepted and withdrawn ones are deleted.
+        constraints: ClassVar = [models.UniqueConstraint(fields=["account", "email"], name="invitation_once")]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.account_id} as {self.role}"
+
+
+class AccountEvent(models.Model):
+    """Who did what in an account, for its members to read: written in the transaction of what it tells of."""
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="events")
+    # None: the service itself, or a person who is gone.
+    actor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    action = models.CharField(max_length=60)
+    target = models.CharField(max_length=200, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["account", "-id"], name="account_event_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}"
+
+
 class ApiKey(models.Model):
     """One API key. Of the key itself only the look-up part, the last four characters and a keyed digest are stored.
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts import keys
+from accounts.events import event_record
 from accounts.models import Account, ApiKey, Membership, Role, User
 
 
@@ -31,6 +32,7 @@ def account_create(*, owner: User, name: str = "", now: datetime) -> Account:
     return account
 
 
+@transaction.atomic
 def key_create(
     *,
     account: Account,
@@ -46,7 +48,9 @@ def key_create(
     queued_calls: int | None = None,
     budget_microusd: int | None = None,
     rolled_from: ApiKey | None = None,
+    address: str = "",
 ) -> NewKey:
+    """A key with its restrictions; `address` is where the person sits who makes it, for the record."""
     minted = keys.mint(prefix=settings.API_KEY_PREFIX, environment=environment)
     api_key = ApiKey.objects.create(
         account=account,
@@ -67,11 +71,13 @@ def key_create(
         expires_at=expires_at,
         rolled_from=rolled_from,
     )
+    action = "rolled the key" if rolled_from else "made the key"
+    event_record(account=account, actor=created_by, action=action, target=str(api_key), address=address, now=now)
     return NewKey(api_key=api_key, text=minted.text)
 
 
 @transaction.atomic
-def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | None = None) -> NewKey:
+def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | None = None, address: str = "") -> NewKey:
     """A successor with the same restrictions; the old key works until the grace has passed."""
     successor = key_create(
         account=api_key.account,
@@ -86,15 +92,22 @@ def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | Non
         queued_calls=api_key.queued_calls,
         budget_microusd=api_key.budget_microusd,
         rolled_from=api_key,
+        address=address,
     )
     end = now + grace
     ApiKey.objects.filter(pk=api_key.pk).update(expires_at=min(end, api_key.expires_at or end))
     return successor
 
 
-def key_revoke(*, api_key: ApiKey, now: datetime) -> bool:
+@transaction.atomic
+def key_revoke(
+    *, api_key: ApiKey, now: datetime, by: User | None = None, address: str = "", action: str = "revoked the key"
+) -> bool:
     """Whether this call revoked it: a second revocation keeps the first one's time."""
-    return ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=now) == 1
+    if not ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=now):
+        return False
+    event_record(account=api_key.account, actor=by, action=action, target=str(api_key), address=address, now=now)
+    return True
 
 
 def account_suspend(*, account: Account, reason: str, now: datetime) -> None:

@@ -36,6 +36,7 @@ SIGNED_IN = (
     "/dashboard/billing",
     "/dashboard/webhooks",
     "/dashboard/team",
+    "/dashboard/team/events",
     "/dashboard/profile",
     "/accounts/email/",
     "/accounts/2fa/",

@@ -154,7 +154,7 @@ def account_resume(*, account: Account, reason: str, by: User, now: datetime) ->
 @transaction.atomic
 def account_key_revoke(*, api_key: ApiKey, reason: str, by: User, now: datetime) -> bool:
     """False when it was revoked before."""
-    revoked = accounts.key_revoke(api_key=api_key, now=now)
+    revoked = accounts.key_revoke(api_key=api_key, now=now, action="the operator revoked the key")
     if revoked:
         staff_action_record(
             by=by,

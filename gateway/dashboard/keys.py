@@ -19,6 +19,7 @@ from accounts.models import ApiKey
 from accounts.selectors import keys_of
 from accounts.services import NewKey, key_create, key_revoke, key_roll
 from billing.models import UsageBucket
+from gateway.api.parsing import client_address
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.forms import KeyForm, RollForm
 from gateway.site.context import base_url
@@ -102,7 +103,13 @@ def key_new(request: AccountRequest) -> HttpResponse:
         if not _first_use(form.cleaned_data["nonce"]):
             return redirect("dashboard:keys")
         now = timezone.now()
-        made = key_create(account=request.account, now=now, created_by=request.user, **form.values(now=now))
+        made = key_create(
+            account=request.account,
+            now=now,
+            created_by=request.user,
+            address=client_address(request),
+            **form.values(now=now),
+        )
         return _shown_once(request, made, rolled=False)
     return render(request, "dashboard/key_new.html", {"form": form})
 
@@ -115,7 +122,9 @@ def key_roll_page(request: AccountRequest, key_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         if not _first_use(form.cleaned_data["nonce"]):
             return redirect("dashboard:keys")
-        made = key_roll(api_key=api_key, grace=form.grace(), now=timezone.now(), by=request.user)
+        made = key_roll(
+            api_key=api_key, grace=form.grace(), now=timezone.now(), by=request.user, address=client_address(request)
+        )
         return _shown_once(request, made, rolled=True)
     return render(request, "dashboard/key_roll.html", {"form": form, "api_key": api_key})
 
@@ -125,7 +134,7 @@ def key_roll_page(request: AccountRequest, key_id: int) -> HttpResponse:
 def key_revoke_page(request: AccountRequest, key_id: int) -> HttpResponse:
     api_key = _usable(request, key_id)
     if request.method == "POST":
-        key_revoke(api_key=api_key, now=timezone.now())
+        key_revoke(api_key=api_key, now=timezone.now(), by=request.user, address=client_address(request))
         return redirect("dashboard:keys")
     return render(request, "dashboard/key_revoke.html", {"api_key": api_key})
 

@@ -1,4 +1,4 @@
-"""The overview, and the small pages: the team, the profile, the choice of account."""
+"""The overview, and the small pages: the profile, the choice of account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.models import Account, Membership
+from accounts.models import Account, Membership, Role
 from accounts.selectors import membership_of
 from billing.entitlements import Terms, day_end, day_of, month_end, terms_of
 from billing.models import UsageDay, Wallet
@@ -118,13 +118,6 @@ def percentiles(values_ms: list[float]) -> tuple[float | None, float | None]:
     return statistics.median(values_ms), cuts[18]
 
 
-@account_page(section="team")
-@require_safe
-def team(request: AccountRequest) -> HttpResponse:
-    members = Membership.objects.filter(account=request.account).select_related("user").order_by("created_at")
-    return render(request, "dashboard/team.html", {"members": members})
-
-
 @account_page(section="profile")
 @require_http_methods(["GET", "HEAD", "POST"])
 def profile(request: AccountRequest) -> HttpResponse:
@@ -136,7 +129,12 @@ def profile(request: AccountRequest) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("dashboard:profile")
     mine = Membership.objects.filter(user=request.user).select_related("account").order_by("created_at")
-    context = {"form": form, "may_change": request.role in OWNERS, "memberships": mine}
+    context = {
+        "form": form,
+        "may_change": request.role in OWNERS,
+        "memberships": mine,
+        "owns_one": any(membership.role == Role.OWNER for membership in mine),
+    }
     return render(request, "dashboard/profile.html", context)
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gateway.dashboard import billing, billing_ledger, gallery, keys, overview, requests, usage, webhooks, welcome
+from gateway.dashboard import billing, billing_ledger, gallery, keys, overview, requests, team, usage, webhooks, welcome
 
 app_name = "dashboard"
 urlpatterns = [
@@ -41,7 +41,14 @@ urlpatterns = [
     path("dashboard/webhooks/test", webhooks.test_send, name="webhook_test"),
     path("dashboard/webhooks/secret", webhooks.secret_rotate, name="webhook_rotate"),
     path("dashboard/webhooks/resume", webhooks.receiver_resume, name="webhook_resume"),
-    re_path(r"^dashboard/team/?$", overview.team, name="team"),
+    re_path(r"^dashboard/team/?$", team.team, name="team"),
+    path("dashboard/team/invite", team.invite, name="invite"),
+    path("dashboard/team/invitations/<int:invitation_id>/withdraw", team.withdraw, name="invitation_withdraw"),
+    path("dashboard/team/members/<int:member_id>/role", team.member_change, name="member_change"),
+    path("dashboard/team/members/<int:member_id>/end", team.member_end, name="member_end"),
+    path("dashboard/team/join/<str:token>", team.join, name="join"),
+    re_path(r"^dashboard/team/events/?$", team.events, name="events"),
+    path("dashboard/accounts/new", team.account_new, name="account_new"),
     re_path(r"^dashboard/profile/?$", overview.profile, name="profile"),
     path("dashboard/account", overview.account_choose, name="account_choose"),
 ]
