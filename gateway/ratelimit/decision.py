@@ -95,6 +95,16 @@ class Limiter(Protocol):
     ) -> Decision:
         """Count the call, and lend it a queued place for `lease_s` seconds, if every limit has room."""
 
+    def recall(
+        self,
+        *,
+        scope: str,
+        now_ms: int,
+        per_minute: int | None,
+        extra: Sequence[tuple[str, int | None, int | None]] = (),
+    ) -> Decision | None:
+        """The refusal by a minute limit that is known without asking anybody; None: `admit` must decide."""
+
     def give_back(self, scopes: Sequence[str], token: str) -> None:
         """The call was refused later (money, quota): as if it never happened."""
 

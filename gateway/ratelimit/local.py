@@ -108,6 +108,17 @@ class LocalLimiter:
         with self._lock:
             return self._admit(limits, token, lease_ms, self._clock_ms())
 
+    def recall(
+        self,
+        *,
+        scope: str,
+        now_ms: int,
+        per_minute: int | None,
+        extra: Sequence[tuple[str, int | None, int | None]] = (),
+    ) -> Decision | None:
+        """Nothing: to decide costs no more here than to remember."""
+        return None
+
     def give_back(self, scopes: Sequence[str], token: str) -> None:
         with self._lock:
             for counts in self._known(scopes):

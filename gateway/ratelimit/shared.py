@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from gateway.ratelimit.decision import QUEUED_RETRY_MS, Decision, Limit, RefusedBy, Usage, Verdict, all_limits
 from gateway.ratelimit.local import LocalLimiter
+from gateway.ratelimit.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class SharedLimiter:
         self._clock_ms = clock_ms
         self.local = local or LocalLimiter(processes=processes)
         self.breaker = Breaker()
+        self._refusals = Refusals()
         self._owed: deque[tuple[list[str], str]] = deque(maxlen=OWED_MAX)
         self._introducing = threading.Lock()
         self._has_spoken = False
@@ -138,9 +140,24 @@ class SharedLimiter:
         extra: Sequence[tuple[str, int | None, int | None]] = (),
     ) -> Decision:
         limits = all_limits(scope, per_minute, queued, extra)
-        return self._decide(limits, token, lease_s * 1000).decision(now_ms=now_ms)
+        verdict = self._decide(limits, token, lease_s * 1000)
+        self._refusals.note(verdict, now_ms=self.local.now())
+        return verdict.decision(now_ms=now_ms)
+
+    def recall(
+        self,
+        *,
+        scope: str,
+        now_ms: int,
+        per_minute: int | None,
+        extra: Sequence[tuple[str, int | None, int | None]] = (),
+    ) -> Decision | None:
+        limits = all_limits(scope, per_minute, None, extra)
+        verdict = self._refusals.recall(limits, now_ms=self.local.now())
+        return verdict.decision(now_ms=now_ms) if verdict else None
 
     def give_back(self, scopes: Sequence[str], token: str) -> None:
+        self._refusals.forget(scopes)
         self.local.give_back(scopes, token)
         self._remove(_keys(scopes), token)
 

@@ -1,7 +1,7 @@
 """The only place that writes through billing and inference together: each function is one transaction, one commit."""
 
 from gateway.services.accounts import account_open
-from gateway.services.place import Placement, generation_place
+from gateway.services.place import Placement, generation_place, refusal_recall
 from gateway.services.settle import (
     generation_abort,
     generation_cancel,
@@ -15,4 +15,5 @@ __all__ = [
     "generation_cancel",
     "generation_place",
     "generation_settle",
+    "refusal_recall",
 ]

@@ -93,11 +93,30 @@ def _scopes(caller: Caller) -> list[str]:
     return limit_scopes(account_id=caller.account_id, key_id=caller.key_id)
 
 
+def refusal_recall(*, caller: Caller, now: datetime) -> None:
+    """Refuse again, before the call is even read, whom the minute limit refused a moment ago. Raises RateLimited."""
+    decision = limiter().recall(
+        scope=_scopes(caller)[0],
+        now_ms=int(now.timestamp() * 1000),
+        per_minute=caller.terms.calls_per_minute,
+        extra=_key_limits(caller),
+    )
+    if decision is not None:
+        raise RateLimited(limit=decision.limit, retry_after_s=decision.retry_after_s, decision=decision)
+
+
+def _key_limits(caller: Caller) -> tuple[tuple[str, int | None, int | None], ...]:
+    """What the key itself may do; nothing for a key without limits of its own."""
+    key = caller.key
+    if key.calls_per_minute is None and key.queued_calls is None:
+        return ()
+    return ((_scopes(caller)[1], key.calls_per_minute, key.queued_calls),)
+
+
 def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision:
     """All limits of the account and the key together, in one step. Raises RateLimited or QueueFull."""
     account_scope, key_scope = _scopes(caller)
     key, terms = caller.key, caller.terms
-    restricted = key.calls_per_minute is not None or key.queued_calls is not None
     decision = limiter().admit(
         scope=account_scope,
         token=str(generation_id),
@@ -105,7 +124,7 @@ def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision:
         per_minute=terms.calls_per_minute,
         queued=terms.queued_calls,
         lease_s=settings.GENERATION_EXPIRY_S + settings.LEASE_S * settings.RENDER_ATTEMPTS_MAX,
-        extra=((key_scope, key.calls_per_minute, key.queued_calls),) if restricted else (),
+        extra=_key_limits(caller),
     )
     if decision.allowed:
         return decision

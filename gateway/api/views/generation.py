@@ -17,7 +17,7 @@ from gateway.api.route import Reply, Route
 from gateway.api.views.callers import authenticate
 from gateway.api.waiting import wait
 from gateway.ratelimit import Decision, Usage
-from gateway.services import generation_place
+from gateway.services import generation_place, refusal_recall
 from inference.models import Generation
 
 
@@ -28,6 +28,7 @@ def generate(call: Call, route: Route, _id: str) -> Reply:
     earlier = generation_replayed(account_id=caller.account_id, key=key, digest=digest) if key else None
     if earlier is not None:
         return _answer(call, route, earlier, usage_of(caller, now_ms=int(call.now.timestamp() * 1000)))
+    refusal_recall(caller=caller, now=call.now)
     assert route.profile is not None, f"{route.path} has no profile"
     order = order_build(
         call, endpoint=route.path, version=route.version, profile=route.profile, caller=caller, body_digest=digest

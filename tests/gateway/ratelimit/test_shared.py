@@ -281,3 +281,56 @@ def is_back(limiter):
         limiter.peek(scope="probe", now_ms=START_MS, per_minute=1, queued=1)
         time.sleep(0.02)
     assert not limiter.breaker.is_open
+
+
+class TestRefusalsThatAreRemembered:
+    """A caller beyond its limit who keeps calling is refused without a question to Redis."""
+
+    @staticmethod
+    def recall(limiter, scope, *, per_minute=2, extra=()):
+        return limiter.recall(scope=scope, now_ms=START_MS, per_minute=per_minute, extra=extra)
+
+    @pytest.fixture
+    def limiter(self, redis_url, clock):
+        return shared_limiter(redis_url, clock)
+
+    def test_the_same_numbers_come_again(self, limiter, scope, clock):
+        assert self.recall(limiter, scope) is None
+        assert allowed(limiter, scope, 2, name="in", per_minute=2) == 2
+        assert self.recall(limiter, scope) is None  # full, but nobody was refused yet
+        refused = admit(limiter, scope, "out", per_minute=2)
+        assert self.recall(limiter, scope) == refused
+        clock.now += 400
+        assert self.recall(limiter, scope).retry_after_s == 60
+
+    def test_no_longer_than_a_second_nor_than_the_minute_is_full(self, limiter, scope, clock):
+        allowed(limiter, scope, 3, name="in", per_minute=2)
+        clock.now += 1_000
+        assert self.recall(limiter, scope) is None
+        clock.now += 58_700
+        assert not admit(limiter, scope, "late", per_minute=2).allowed
+        assert self.recall(limiter, scope) is not None
+        clock.now += 301
+        assert self.recall(limiter, scope) is None
+        assert admit(limiter, scope, "next", per_minute=2).allowed
+
+    def test_not_after_a_call_was_given_back_here(self, limiter, scope):
+        allowed(limiter, scope, 3, name="in", per_minute=2)
+        limiter.give_back([scope], "in-0")
+        assert self.recall(limiter, scope) is None
+
+    def test_not_when_the_limit_is_another_one_now(self, limiter, scope):
+        allowed(limiter, scope, 3, name="in", per_minute=2)
+        assert self.recall(limiter, scope, per_minute=5) is None
+        assert self.recall(limiter, scope, per_minute=None) is None
+
+    def test_a_full_queue_is_asked_for_each_time(self, limiter, scope):
+        assert allowed(limiter, scope, 2, name="in", per_minute=9, queued=1) == 1
+        assert self.recall(limiter, scope, per_minute=9) is None
+
+    def test_the_limit_of_a_key_is_remembered_for_that_key_alone(self, limiter, scope):
+        key = [(f"{scope}:key", 1, None)]
+        allowed(limiter, scope, 2, name="in", extra=key)
+        assert self.recall(limiter, scope, per_minute=10) is None
+        assert self.recall(limiter, scope, per_minute=10, extra=key).limit == 1
+        assert self.recall(limiter, scope, per_minute=10, extra=[(f"{scope}:other", 1, None)]) is None
