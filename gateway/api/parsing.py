@@ -18,6 +18,7 @@ from django.core.exceptions import DisallowedHost, RequestDataTooBig, Suspicious
 from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 
+from gateway.api.fields import is_absent
 from gateway.api.refusals import BodyMalformed, BodyTooLarge, HostNotAllowed
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def call_read(request: HttpRequest, *, now: datetime) -> Call:
     """Raises BodyMalformed, BodyTooLarge, HostNotAllowed."""
     raw = _body(request)
     fields = _fields(request, raw)
-    key = _key(request, fields)
-    fields.pop("key", None)
+    given = fields.pop("key", None)
+    key = _key(request, given if raw and not raw.isspace() else None)
     return Call(
         key=key,
         fields=fields,
@@ -167,18 +168,18 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def _key(request: HttpRequest, fields: dict[str, Any]) -> str | None:
+def _key(request: HttpRequest, in_body: Any) -> str | None:
     """Body, header `key`, Bearer, X-API-Key, query: the first that is there."""
     meta = request.META
     bearer = meta.get("HTTP_AUTHORIZATION", "")
     for candidate in (
-        fields.get("key"),
+        in_body,
         meta.get("HTTP_KEY"),
         bearer[len(BEARER) :] if bearer[: len(BEARER)].lower() == BEARER else None,
         meta.get("HTTP_X_API_KEY"),
     ):
-        if isinstance(candidate, str | int) and (text := str(candidate).strip()):
-            return text
+        if isinstance(candidate, str | int) and not is_absent(candidate):
+            return str(candidate).strip()
     return (request.GET.get("key") or "").strip() or None if meta.get("QUERY_STRING") else None
 
 

@@ -114,7 +114,14 @@ def test_the_key_is_looked_for_in_its_documented_order():
     assert read(post(b"{}")).key is None
 
 
-@pytest.mark.parametrize("key", [b"null", b"{}", b"[1]", b'"  "'])
+def test_a_key_in_the_query_comes_last_where_there_is_no_body_either():
+    request = factory.get("/api/v6/images/fetch/1?key=query&id=1", HTTP_X_API_KEY="x-api-key")
+    assert read(request).key == "x-api-key"
+    assert read(factory.get("/api/v6/images/fetch/1?key=query&id=1")).key == "query"
+    assert read(factory.get("/api/v6/images/fetch/1?key=query&id=1")).fields == {"id": "1"}
+
+
+@pytest.mark.parametrize("key", [b"null", b"{}", b"[1]", b'"  "', b'"null"', b'"None"'])
 def test_a_key_that_is_no_text_counts_as_none(key):
     assert read(post(b'{"key": %s}' % key)).key is None
 
