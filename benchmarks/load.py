@@ -32,11 +32,14 @@ def wrk_missing() -> str | None:
     return None if shutil.which("wrk") else "wrk is not installed: Debian's package wrk brings it."
 
 
-def run(url: str, bodies: Sequence[str], *, connections: int, seconds: int, tree: int, work: Path) -> Load:
-    """POST `bodies` in turn for `seconds` over `connections`; `tree` is the process whose tree's CPU is counted."""
+def run(
+    url: str, bodies: Sequence[str], *, connections: int, seconds: int, tree: int | Sequence[int], work: Path
+) -> Load:
+    """POST `bodies` in turn for `seconds` over `connections`. `tree`: whose CPU counts, with all that they started."""
     body_file, out_file = work / "bodies.txt", work / "statuses.json"
     body_file.write_text("\n".join(bodies))
-    before = cpu_seconds(tree)
+    trees = [tree] if isinstance(tree, int) else tree
+    before = sum(map(cpu_seconds, trees))
     command = [
         "wrk",
         "-t1",
@@ -51,7 +54,7 @@ def run(url: str, bodies: Sequence[str], *, connections: int, seconds: int, tree
     ]
     env = os.environ | {"BODIES": str(body_file), "STATUSES": str(out_file)}
     output = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
-    spent = cpu_seconds(tree) - before
+    spent = sum(map(cpu_seconds, trees)) - before
     statuses = json.loads(out_file.read_text())
     requests = sum(statuses.values())
     return Load(
@@ -85,19 +88,21 @@ def cpu_seconds(root: int) -> float:
     return total / TICKS
 
 
-def memory_mib(root: int) -> list[float]:
-    """Resident memory of a process's children, in MiB, the proportional share of what they have in common."""
-    shares = []
+def memory_mib(root: int, *, shared: bool = False) -> list[float]:
+    """Resident memory of a process's children, in MiB: their proportional part of what they have in common, or with
+    `shared` all of it in each.
+    """
+    pattern = r"Rss:\s+(\d+) kB" if shared else r"Pss:\s+(\d+) kB"
+    sizes = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
             if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == root:
-                text = (folder / "smaps_rollup").read_text()
-                shares.append(int(_found(r"Pss:\s+(\d+) kB", text)) / 1024)
+                sizes.append(int(_found(pattern, (folder / "smaps_rollup").read_text())) / 1024)
         except OSError:
             continue
-    return shares
+    return sizes
 
 
 def _found(pattern: str, text: str) -> str:

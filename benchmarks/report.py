@@ -6,12 +6,36 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
 RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a figure should be, and what it was."""
+
+    figure: str
+    measured: float
+    wanted: str
+    met: bool
+
+
+def at_most(figure: str, measured: float, limit: float) -> Bar:
+    return Bar(figure, measured, f"at most {limit:g}", measured <= limit)
+
+
+def at_least(figure: str, measured: float, limit: float) -> Bar:
+    return Bar(figure, measured, f"at least {limit:g}", measured >= limit)
+
+
+def bars(found: Sequence[Bar]) -> str:
+    """The bars as a table, one line each."""
+    return table([asdict(one) | {"met": "yes" if one.met else "NO"} for one in found])
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -24,7 +48,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
+def write(name: str, rows: Sequence[dict[str, Any]], bars: Sequence[Bar] = (), **facts: Any) -> Path:
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
     about = {
@@ -33,7 +57,9 @@ def write(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
         "python": platform.python_version(),
         **facts,
     }
-    file.write_text(json.dumps({"about": about, "rows": list(rows)}, indent=1) + "\n")
+    file.write_text(
+        json.dumps({"about": about, "bars": [asdict(one) for one in bars], "rows": list(rows)}, indent=1) + "\n"
+    )
     return file
 
 

@@ -15,11 +15,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-import django
-
 from benchmarks import load, report
-from benchmarks.admission.__main__ import CALL, row, wait_for_web
-from benchmarks.stage import stage
+from benchmarks.admission.__main__ import row
+from benchmarks.report import at_least, at_most
+from benchmarks.stage import CALL, stage
 
 WAIT_S = 60
 
@@ -32,10 +31,8 @@ def main() -> None:
     if missing := load.wrk_missing():
         sys.exit(missing)
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
-    django.setup()
     with stage(env={"WAIT_TIMEOUT_S": str(WAIT_S)}) as ready:
-        ready.service.start("web")
-        wait_for_web(ready.service.url)
+        ready.start_web()
         url, tree = ready.service.url + CALL, ready.web_pid
         bodies = ready.bodies("metered")
 
@@ -48,18 +45,25 @@ def main() -> None:
         during, memory_during = admission(), sum(load.memory_mib(tree))
         answered = count_answered(waiting)
         after = admission()
+    # The machine's pace drifts: what the same calls did just before and just after is the measure.
+    alone = (before.requests_per_s + after.requests_per_s) / 2
+    alone_cpu_ms = (before.cpu_ms_per_request + after.cpu_ms_per_request) / 2
     rows = [
         row("no one waits", 16, before, before) | {"web MiB": memory_before},
         row(f"{options.waiters} wait", 16, during, before) | {"web MiB": memory_during},
         row("no one waits again", 16, after, before) | {"web MiB": None},
     ]
-    print(
-        report.table(
-            [{("of before" if key == "of empty" else key): value for key, value in one.items()} for one in rows]
-        )
-    )
-    print(f"{answered} of the waiting calls were answered or refused while the others were admitted")
-    print("written:", report.write("waiting", rows, waiters=options.waiters, answered_early=answered))
+    renamed = {"of empty": "of before", "cpu of empty": "cpu of before"}
+    rows = [{renamed.get(name, name): value for name, value in one.items()} for one in rows]
+    bars = [
+        at_most("waiting calls answered or refused early", answered, 0),
+        at_least("requests/s beside them, of those without", during.requests_per_s / alone, 0.9),
+        at_most("CPU of a call beside them, of one without", during.cpu_ms_per_request / alone_cpu_ms, 1.1),
+        at_most("memory of all web processes, MiB", memory_during, 400),
+    ]
+    print(report.table(rows))
+    print(report.bars(bars))
+    print("written:", report.write("waiting", rows, bars, waiters=options.waiters, seconds=options.seconds))
 
 
 def open_calls(port: int, bodies: Sequence[str], count: int) -> list[socket.socket]:
