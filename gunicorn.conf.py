@@ -1,6 +1,8 @@
 """How gunicorn serves the web process: threads, because a waiting call holds a thread and nothing else."""
 
 import os
+import threading
+from typing import Any
 
 from gateway import settings
 
@@ -14,3 +16,10 @@ graceful_timeout = int(settings.WAIT_TIMEOUT_S) + 10
 keepalive = 15
 # The control socket would be written into the home directory, which a container does not have.
 control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """After the application is loaded: count what this process refuses."""
+    from gateway.refusals import refusals
+
+    threading.Thread(target=refusals.flush_forever, name="refusals", daemon=True).start()

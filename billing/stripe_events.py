@@ -33,6 +33,7 @@ from billing.topups import topup_apply_session, topup_failed_later, topup_of_ses
 
 ATTEMPTS_MAX = 6
 WAITS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
+_ANEW: dict[str, Any] = {"state": EventState.NEW, "attempts": 0}
 BUSY_WAIT = timedelta(seconds=2)
 TYPES = (
     "checkout.session.completed",
@@ -136,6 +137,13 @@ def _handle(event: StripeEvent, about: dict[str, Any], now: datetime) -> bool:
         if event.type.startswith(prefix):
             return handler(event.type, about, now)
     return False
+
+
+def events_retry(*, ids: list[int], now: datetime) -> list[StripeEvent]:
+    """Put parked events of this mode back into the inbox with all their attempts; those that this call moved."""
+    parked = StripeEvent.objects.filter(state=EventState.PARKED, mode=mode_now())
+    rows = list(parked.filter(pk__in=ids).order_by("pk").defer("body"))
+    return [row for row in rows if parked.filter(pk=row.pk).update(**_ANEW, next_attempt_at=now)]
 
 
 def _later(event: StripeEvent, moment: datetime, problem: Exception | None = None) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timedelta
+
 from billing.audit import CHECKS, Check, Finding, audit_run
+from gateway.models import AuditRun
+
+PROVED_EVERY = timedelta(hours=24)
 
 CROSS_CHECKS: tuple[Check, ...] = (
     Check(
@@ -43,3 +49,20 @@ CROSS_CHECKS: tuple[Check, ...] = (
 
 def audit() -> list[Finding]:
     return audit_run([*CHECKS, *CROSS_CHECKS])
+
+
+def audit_keep(*, now: datetime) -> AuditRun:
+    """Prove the books and keep the result for the console."""
+    began = time.perf_counter()
+    findings = audit()
+    kept = [[finding.check.name, [[str(cell) for cell in row] for row in finding.rows]] for finding in findings]
+    return AuditRun.objects.create(
+        ran_at=now,
+        took_ms=int((time.perf_counter() - began) * 1000),
+        differences=sum(len(finding.rows) for finding in findings),
+        findings=kept,
+    )
+
+
+def audit_due(*, now: datetime) -> bool:
+    return not AuditRun.objects.filter(ran_at__gt=now - PROVED_EVERY).exists()

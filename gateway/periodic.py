@@ -10,6 +10,7 @@ from billing.models import AutoRecharge
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_waiting
 from gateway import tasks, webhooks_out
+from gateway.audit import audit_due
 from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
 from gateway.services.leases import leases_sweep, waiting_sweep
@@ -78,6 +79,12 @@ def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
 
+def books(now: datetime) -> None:
+    """Once a day, by whichever run finds it due."""
+    if audit_due(now=now):
+        tasks.books_prove.delay()
+
+
 PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("leases", 1.0, leases),
     ("webhooks", 1.0, webhooks),
@@ -90,6 +97,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("reconciling payments", 180.0, payments_reconcile),
     ("idempotency", 300.0, idempotency),
     ("webhook history", 600.0, webhook_history),
+    ("proof of the books", 900.0, books),
     ("temporary files", 600.0, temporary_files),
     ("folding usage", 900.0, usage_fold),
 ]

@@ -230,6 +230,8 @@ LEASE_S = env.int("LEASE_S", default=45)
 RENDER_ATTEMPTS_MAX = env.int("RENDER_ATTEMPTS_MAX", default=3)
 # A generation that no worker could start within this time fails and is released.
 GENERATION_EXPIRY_S = env.int("GENERATION_EXPIRY_S", default=3600)
+# The largest model file that the console's import takes from a web address.
+IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=32 * 1024**3)
 DEFAULT_MODEL_ID = env.str("DEFAULT_MODEL_ID", default="demo")
 
 # --- payments --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from gateway import webhooks_out
+from gateway.audit import audit_due, audit_keep
 from gateway.services import generation_settle
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
@@ -41,3 +42,10 @@ def heartbeat(name: str, report: dict[str, Any]) -> None:
 def webhooks_send() -> None:
     """Send what is due. The rows are the queue: this task is only the moment."""
     webhooks_out.webhook_send_due(timezone.now(), WEBHOOKS_PER_RUN)
+
+
+@shared_task(name="gateway.tasks.books_prove")
+def books_prove() -> None:
+    now = timezone.now()
+    if audit_due(now=now):
+        audit_keep(now=now)

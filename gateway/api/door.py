@@ -22,6 +22,7 @@ from gateway.api.limits import refusal_headers
 from gateway.api.parsing import Call, call_read
 from gateway.api.refusals import InternalError, MethodNotAllowed, RouteNotFound, TemporarilyUnavailable
 from gateway.api.route import GET, Reply, Route
+from gateway.refusals import refusals
 from inference.errors import InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ def respond(reply: Reply) -> HttpResponse:
 def refusal(problem: DomainError, request: HttpRequest, path: str, route: Route | None, call: Call | None) -> Reply:
     version = route.version if route else path[:2]
     status = answer_to(problem).status
+    refusals.count(problem.code)
     body = error_body(problem, request_id=getattr(request, "request_id", ""))
     if settings.LEGACY_VALIDATION_OBJECT and version in LEGACY_VERSIONS and isinstance(problem, InvalidRequest):
         body["message"] = body["messege"] = by_field(problem)

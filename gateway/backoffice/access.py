@@ -27,18 +27,20 @@ class Permission(enum.Enum):
 
     LOOK = "look at usage, customers, machines, models and calls"
     MONEY = "see the ledger and prove the books"
-    CUSTOMERS = "suspend accounts, revoke keys, end sessions"
+    CUSTOMERS = "suspend accounts, revoke keys, end sessions, export, act as a customer"
     FUNDS = "grant funds, change plans and limits of an account"
     MACHINES = "steer render workers and the queue"
     CATALOGUE = "publish and unpublish models"
     PRICES = "set prices"
     RECORDS = "see what staff did, and give parts to staff"
+    HOUSE = "see settings and their checks, announce something to everybody"
+    ERASE = "erase an account for good"
 
 
 GRANTS: Mapping[StaffRole, frozenset[Permission]] = {
     StaffRole.SUPPORT: frozenset({Permission.LOOK, Permission.CUSTOMERS}),
     StaffRole.BILLING: frozenset({Permission.LOOK, Permission.MONEY, Permission.FUNDS, Permission.PRICES}),
-    StaffRole.OPERATIONS: frozenset({Permission.LOOK, Permission.MACHINES, Permission.CATALOGUE}),
+    StaffRole.OPERATIONS: frozenset({Permission.LOOK, Permission.MACHINES, Permission.CATALOGUE, Permission.HOUSE}),
     StaffRole.OWNER: frozenset(Permission),
 }
 

@@ -213,16 +213,22 @@ def price_change(
     reason: str,
     by: User,
     now: datetime,
+    account: Account | None = None,
 ) -> Price:
-    """A dated version for everyone; what was admitted before keeps its frozen price."""
+    """A dated version for everyone, or for one account; what was admitted before keeps its frozen price."""
     price = billing.price_set(
-        price_code=price_code, amount_microusd=amount_microusd, effective_from=effective_from, by=by, note=reason[:200]
+        price_code=price_code,
+        amount_microusd=amount_microusd,
+        effective_from=effective_from,
+        account=account,
+        by=by,
+        note=reason[:200],
     )
     staff_action_record(
         by=by,
-        action="set price",
-        target=f"price:{price_code}",
-        before={"amount_microusd": before_microusd},
+        action="set price" if account is None else "set own price",
+        target=f"price:{price_code}" if account is None else account_target(account),
+        before={"amount_microusd": before_microusd} | ({"price_code": price_code} if account else {}),
         after={"amount_microusd": amount_microusd, "effective_from": effective_from.isoformat()},
         reason=reason,
         now=now,

@@ -21,9 +21,10 @@ from accounts.models import Account, ApiKey, Membership
 from accounts.selectors import keys_of
 from billing.entitlements import terms_of
 from billing.models import Plan, Price, TopUp, UsageBucket
+from billing.pricing import price_in_force
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
-from gateway.backoffice.forms import LIMITS, GrantForm, LimitsForm, PlanForm, ReasonForm
+from gateway.backoffice.forms import LIMITS, GrantForm, LimitsForm, OwnPriceForm, PlanForm, ReasonForm
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import generations_of
@@ -136,6 +137,7 @@ def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[s
         "grant": GrantForm(initial={"nonce": uuid.uuid4().hex}, prefix="grant"),
         "plan": PlanForm(plans=plan_choices(now), initial={"plan_code": wallet.plan_code}, prefix="plan"),
         "limits": LimitsForm(initial={name: wallet.overrides.get(name) for name in LIMITS}, prefix="limits"),
+        "price": OwnPriceForm(codes=price_codes(), prefix="price"),
         "suspend": ReasonForm(prefix="suspend"),
         "resume": ReasonForm(prefix="resume"),
         "sign_out": ReasonForm(prefix="sign_out"),
@@ -206,6 +208,33 @@ def customer_limits(request: StaffRequest, account_id: int) -> HttpResponse:
         return "The limits are set; they hold within a second."
 
     return _act(request, account, form, act)
+
+
+def price_codes() -> list[str]:
+    return sorted(Price.objects.filter(account=None).values_list("price_code", flat=True).distinct())
+
+
+@staff_page(section="customers", needs=Permission.PRICES)
+@require_POST
+def customer_price(request: StaffRequest, account_id: int) -> HttpResponse:
+    """A price of this account's own, from now on."""
+    account, now = _account(account_id), timezone.now()
+
+    def act(data: dict[str, Any]) -> str:
+        code = data["price_code"]
+        actions.price_change(
+            price_code=code,
+            amount_microusd=data["amount"],
+            before_microusd=price_in_force(price_code=code, account_id=account.pk, now=now),
+            effective_from=now,
+            reason=data["reason"],
+            by=request.user,
+            now=now,
+            account=account,
+        )
+        return f"{account.name} pays its own price for {code} from now on."
+
+    return _act(request, account, OwnPriceForm(request.POST, codes=price_codes(), prefix="price"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)

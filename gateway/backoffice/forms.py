@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from accounts.staff import StaffRole
 from billing.money import usd_parse
 from billing.postpaid import METERED
+from gateway.models import Tone
 
 GRANT_MAX_MICROUSD = 10_000_000_000
 LIMITS = ("calls_per_minute", "queued_calls", "free_calls_per_day", "weight")
@@ -121,3 +122,44 @@ class StaffForm(ReasonForm):
 
     def parts(self) -> frozenset[StaffRole]:
         return frozenset(StaffRole(value) for value in self.cleaned_data["roles"])
+
+
+class AnnouncementForm(forms.Form):
+    """One line for everybody. Without a beginning it shows at once, without an end until somebody ends it."""
+
+    text = forms.CharField(max_length=300, min_length=3, label="Text")
+    tone = forms.ChoiceField(choices=Tone.choices, label="Kind")
+    starts_at = forms.DateTimeField(
+        label="From (UTC)", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
+    ends_at = forms.DateTimeField(
+        label="Until (UTC)", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
+
+    def __init__(self, *args: object, now: datetime, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.now = now
+
+    def clean_starts_at(self) -> datetime:
+        return self.cleaned_data["starts_at"] or self.now
+
+    def clean(self) -> dict[str, object]:
+        starts, ends = self.cleaned_data.get("starts_at"), self.cleaned_data.get("ends_at")
+        if starts and ends and ends <= max(starts, self.now):
+            self.add_error("ends_at", "It must end after it begins, and not in the past.")
+        return self.cleaned_data
+
+
+class OwnPriceForm(ReasonForm):
+    """A price of one account alone; like every price a dated version."""
+
+    price_code = forms.ChoiceField(label="Price code")
+    amount = forms.CharField(label="Price of one image in US$", max_length=20)
+    field_order = ("price_code", "amount", "reason")
+
+    def __init__(self, *args: object, codes: list[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["price_code"].choices = [(code, code) for code in codes]  # type: ignore[attr-defined]
+
+    def clean_amount(self) -> int:
+        return amount_clean(self.cleaned_data["amount"])

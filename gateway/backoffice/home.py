@@ -18,7 +18,7 @@ from billing.models import Dispute, EventState, StripeEvent, UsageBucket
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.figures import Sums, change, compared, fleet_cost_microusd_per_hour, funnel, spans, top
 from gateway.backoffice.navigation import console_render
-from gateway.models import AuditRun, WebhookReceiver
+from gateway.models import AuditRun, RefusalBucket, WebhookReceiver
 from gateway.templatetags.units import ms, number, percent, spent
 from inference.models import Generation, GenerationState, RenderWorker
 
@@ -73,6 +73,7 @@ def home(request: StaffRequest) -> HttpResponse:
         "customers": named(top("account_id", since=now - timedelta(days=7), limit=TOP)),
         "models": top("model_id", since=now - timedelta(days=7), limit=TOP),
         "funnel": funnel(since=now - timedelta(days=30)),
+        "refused": refused_lately(now),
         "alerts": alerts(waiting, workers, now),
         "audit": AuditRun.objects.order_by("-id").first(),
         "per_hour": per_hour,
@@ -185,6 +186,12 @@ def _bucket_after(moment: datetime) -> datetime:
     return moment + timedelta(minutes=15 - moment.minute % 15, seconds=-moment.second, microseconds=-moment.microsecond)
 
 
+def refused_lately(now: datetime) -> list[tuple[str, int]]:
+    """The most frequent reasons of the last 24 hours, with how many calls each refused."""
+    rows = RefusalBucket.objects.filter(bucket__gt=now - timedelta(hours=24)).values_list("code")
+    return list(rows.annotate(total=Sum("calls")).order_by("-total", "code")[:TOP])
+
+
 def times(now: datetime) -> tuple[float | None, float | None, float | None]:
     """p50, p95 and p99 from received to delivered, in ms, of the newest calls of a day: by the primary key alone."""
     newest = Generation.objects.order_by("-id").values_list("state", "created_at", "finished_at")[:SAMPLE]
@@ -222,10 +229,12 @@ def alerts(waiting: list[Waiting], workers: dict[str, int], now: datetime) -> li
         found.append(Alert("warn", text, reverse("backoffice:webhooks")))
     open_disputes = Dispute.objects.exclude(status__in=("won", "lost", "warning_closed")).count()
     if open_disputes:
-        found.append(Alert("bad", f"{open_disputes} open disputes", money_url + "?kind=dispute"))
+        found.append(Alert("bad", f"{open_disputes} open disputes", reverse("backoffice:payments")))
     parked = StripeEvent.objects.filter(state=EventState.PARKED).count()
     if parked:
-        found.append(Alert("bad", f"{parked} parked events of Stripe", money_url))
+        found.append(
+            Alert("bad", f"{parked} parked events of Stripe", reverse("backoffice:payments") + "?state=parked")
+        )
     return found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -16,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import Account, User
 from accounts.staff import StaffRole, staff_everyone, staff_roles_of
-from billing.models import EntryKind, LedgerEntry, StripeEvent, Subscription, TopUp, Wallet
-from gateway.audit import audit
+from billing.models import EntryKind, LedgerEntry, Wallet
+from gateway.audit import audit_keep
 from gateway.backoffice import actions
 from gateway.backoffice.access import GRANTS, Permission, StaffRequest, staff_page
 from gateway.backoffice.forms import StaffForm
@@ -47,9 +45,6 @@ def money(request: StaffRequest) -> HttpResponse:
         "next_before": found[PER_PAGE - 1].pk if len(found) > PER_PAGE else None,
         "owed": owed(),
         "run": AuditRun.objects.order_by("-id").first(),
-        "subscriptions": Subscription.objects.values("plan_code", "status").annotate(count=Count("pk")).order_by(),
-        "parked": StripeEvent.objects.filter(state="parked").order_by("-pk").defer("body")[:20],
-        "top_ups": TopUp.objects.select_related("account").order_by("-pk")[:20],
         "names": _names([entry.wallet_id for entry in found]),
         "now": timezone.now(),
     }
@@ -82,26 +77,21 @@ def _names(account_ids: list[int]) -> dict[int, str]:
 @require_POST
 def audit_prove(request: StaffRequest) -> HttpResponse:
     """Prove the books now and keep the result."""
-    run = audit_keep(by=request.user, now=timezone.now())
+    now = timezone.now()
+    with transaction.atomic():
+        run = audit_keep(now=now)
+        actions.staff_action_record(
+            by=request.user,
+            action="prove books",
+            target=f"audit:{run.pk}",
+            after={"differences": run.differences},
+            now=now,
+        )
     if run.differences:
         messages.error(request, f"{run.differences} differences.")
     else:
         messages.success(request, "0 differences.")
     return redirect("backoffice:money")
-
-
-def audit_keep(*, by: User, now: datetime) -> AuditRun:
-    began = time.perf_counter()
-    findings = audit()
-    took_ms = int((time.perf_counter() - began) * 1000)
-    differences = sum(len(finding.rows) for finding in findings)
-    kept = [[finding.check.name, [[str(cell) for cell in row] for row in finding.rows]] for finding in findings]
-    with transaction.atomic():
-        run = AuditRun.objects.create(ran_at=now, took_ms=took_ms, differences=differences, findings=kept)
-        actions.staff_action_record(
-            by=by, action="prove books", target=f"audit:{run.pk}", after={"differences": differences}, now=now
-        )
-    return run
 
 
 @staff_page(section="records", needs=Permission.RECORDS)

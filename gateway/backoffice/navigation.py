@@ -33,6 +33,9 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[Item, Permission], ...]], ...] = (
         "House",
         (
             (Item("money", "Money", "card", "backoffice:money"), Permission.MONEY),
+            (Item("payments", "Payments", "list", "backoffice:payments"), Permission.MONEY),
+            (Item("announcements", "Announcements", "info", "backoffice:announcements"), Permission.HOUSE),
+            (Item("settings", "Settings and checks", "gear", "backoffice:settings"), Permission.HOUSE),
             (Item("records", "Staff actions", "shield", "backoffice:records"), Permission.RECORDS),
             (Item("staff", "Staff", "user", "backoffice:staff"), Permission.RECORDS),
         ),

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gateway.backoffice import catalogue, customers, home, house, machines, requests, usage
+from gateway.backoffice import catalogue, customers, home, house, machines, notices, payments, requests, usage
 
 app_name = "backoffice"
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("console/customers/<int:account_id>/suspend", customers.customer_suspend, name="customer_suspend"),
     path("console/customers/<int:account_id>/resume", customers.customer_resume, name="customer_resume"),
     path("console/customers/<int:account_id>/sign-out", customers.customer_sign_out, name="customer_sign_out"),
+    path("console/customers/<int:account_id>/price", customers.customer_price, name="customer_price"),
     path(
         "console/customers/<int:account_id>/keys/<int:key_id>/revoke",
         customers.customer_key_revoke,
@@ -34,6 +35,11 @@ urlpatterns = [
     path("console/prices/<str:price_code>", catalogue.price, name="price"),
     path("console/money", house.money, name="money"),
     path("console/money/prove", house.audit_prove, name="audit_prove"),
+    path("console/payments", payments.payments, name="payments"),
+    path("console/payments/retry", payments.events_retry_parked, name="events_retry"),
+    path("console/announcements", notices.announcements, name="announcements"),
+    path("console/announcements/<int:announcement_id>/end", notices.announcement_stop, name="announcement_stop"),
+    path("console/settings", notices.settings_page, name="settings"),
     path("console/staff-actions", house.records, name="records"),
     path("console/staff", house.staff, name="staff"),
 ]

@@ -2,7 +2,9 @@
 
 from gateway.models.audit import AuditRun, StaffAction
 from gateway.models.idempotency import IdempotencyRecord
+from gateway.models.imports import ImportKind, ImportState, ModelImport
 from gateway.models.leadership import Leadership
+from gateway.models.notices import Announcement, RefusalBucket, Tone
 from gateway.models.revision import Revision
 from gateway.models.webhooks import (
     DeliveryState,
@@ -13,12 +15,18 @@ from gateway.models.webhooks import (
 )
 
 __all__ = [
+    "Announcement",
     "AuditRun",
     "DeliveryState",
     "IdempotencyRecord",
+    "ImportKind",
+    "ImportState",
     "Leadership",
+    "ModelImport",
+    "RefusalBucket",
     "Revision",
     "StaffAction",
+    "Tone",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookReceiver",

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from billing.models import Plan
+from gateway.announcements import announcements_shown
+from gateway.models import Announcement
 from gateway.site.samples import curl_call
 
 THEMES = ("system", "light", "dark")
@@ -35,6 +37,10 @@ class Site:
     @property
     def sandbox(self) -> bool:
         return bool(settings.BILLING_PROVIDER == "sandbox")
+
+    @property
+    def announcements(self) -> list[Announcement]:
+        return announcements_shown()
 
     @property
     def free_calls(self) -> int:

@@ -37,6 +37,12 @@ def money(amount_microusd: int | None) -> str:
 
 
 @register.filter
+def cents(amount_cents: int | None) -> str:
+    """An amount of the payment provider's: 2500 -> $25.00."""
+    return DASH if amount_cents is None else _dollars(int(amount_cents) * 10_000, places=2)
+
+
+@register.filter
 def price(amount_microusd: int | None) -> str:
     """A price or a charge, exact: at least four decimals, six where they say something. 4700 -> $0.0047, 0 -> $0.00."""
     if amount_microusd is None:

@@ -20,7 +20,7 @@ from tests.conftest import Member
 from tests.support.orders import place
 
 # What each view asks for, written down a second time on purpose: a slip in a decorator must show here.
-LOOK, MONEY, CUSTOMERS, FUNDS, MACHINES, CATALOGUE, PRICES, RECORDS = Permission
+LOOK, MONEY, CUSTOMERS, FUNDS, MACHINES, CATALOGUE, PRICES, RECORDS, HOUSE, ERASE = Permission
 NEEDS = {
     "home": LOOK,
     "usage": LOOK,
@@ -34,6 +34,7 @@ NEEDS = {
     "customer_resume": CUSTOMERS,
     "customer_sign_out": CUSTOMERS,
     "customer_key_revoke": CUSTOMERS,
+    "customer_price": PRICES,
     "requests": LOOK,
     "request": LOOK,
     "webhooks": LOOK,
@@ -46,6 +47,11 @@ NEEDS = {
     "price": PRICES,
     "money": MONEY,
     "audit_prove": MONEY,
+    "payments": MONEY,
+    "events_retry": FUNDS,
+    "announcements": HOUSE,
+    "announcement_stop": HOUSE,
+    "settings": HOUSE,
     "records": RECORDS,
     "staff": RECORDS,
 }
@@ -54,6 +60,8 @@ POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
     "queue_act",
     "model_publish",
     "audit_prove",
+    "events_retry",
+    "announcement_stop",
 }
 
 
@@ -63,6 +71,7 @@ def address(name: str, member: Member, generation_id: int) -> str:
         "worker_command": {"name": "gpu-1", "command": "drain"},
         "model_publish": {"model_id": "demo"},
         "price": {"price_code": "sd15"},
+        "announcement_stop": {"announcement_id": 1},
     }.get(name, {"account_id": member.account.pk} if name.startswith("customer") and name != "customers" else {})
     if name == "customer_key_revoke":
         arguments["key_id"] = member.key_id

@@ -101,7 +101,7 @@ def test_the_page_asks_the_same_few_queries_however_much_there_is(
     client: Client, alice: Member, traffic: int, django_assert_max_num_queries: object
 ) -> None:
     client.force_login(alice.user)
-    with django_assert_max_num_queries(18):  # type: ignore[operator]
+    with django_assert_max_num_queries(19):  # type: ignore[operator]
         client.get("/dashboard/usage?range=30d&group=key_id")
 
 
