@@ -23,7 +23,21 @@ ARGUMENTS = [
 ]
 WIDTHS_PX = {1440: 900, 360: 740}
 THEMES = ("light", "dark")
-PUBLIC = ("/", "/pricing", "/models", "/docs", "/docs/errors", "/docs/reference", "/limits", "/status", "/nothing-here")
+PUBLIC = (
+    "/",
+    "/pricing",
+    "/models",
+    "/models?q=nothing-like-it",
+    "/models/local/demo",
+    "/playground/compare",
+    "/docs",
+    *(f"/docs/{slug}" for slug in ("authentication", "moving", "waiting", "webhooks", "idempotency", "pictures")),
+    *(f"/docs/{slug}" for slug in ("errors", "limits", "billing", "changelog", "reference")),
+    "/docs/search?q=key",
+    "/limits",
+    "/status",
+    "/nothing-here",
+)
 ENTRANCE = ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/login/code/")
 SIGNED_IN = (
     "/dashboard",
@@ -31,6 +45,11 @@ SIGNED_IN = (
     "/dashboard/keys",
     "/dashboard/keys/new",
     "/dashboard/usage",
+    "/dashboard/usage?range=1h&metric=money&group=model_id",
+    "/models/local/demo",
+    "/playground/compare",
+    "/models",
+    "/limits",
     "/dashboard/requests",
     "/dashboard/gallery",
     "/dashboard/billing",
@@ -45,7 +64,7 @@ SIGNED_IN = (
 
 
 def name_of(path: str) -> str:
-    return path.strip("/").replace("/", "-").replace("?", "-") or "home"
+    return "".join(c if c.isalnum() else "-" for c in path.strip("/")) or "home"
 
 
 def log_in(page: Page, base_url: str, email: str, password: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.error
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import NewPage, call, log_in, shell, sign_up
+from tests.browser.conftest import PASSWORD, NewPage, axe_faults, call, log_in, shell, sign_up
 from tests.support.service import Service
 
 
@@ -97,16 +98,89 @@ class TestThePlayground:
         expect(page.locator("[data-pictures] img")).to_have_count(2)
         expect(page.locator("[data-pictures] figcaption").first).to_contain_text("seed")
 
-    def test_a_visitor_is_asked_to_log_in_and_finds_the_form_as_it_was(
-        self, new_page: NewPage, service: Service
+    @pytest.mark.parametrize("scripts", [True, False])
+    def test_a_visitor_logs_in_and_finds_the_form_as_it_was(
+        self, new_page: NewPage, service: Service, customer: dict[str, str], scripts: bool
     ) -> None:
-        page = new_page()
+        page = new_page(scripts=scripts)
         page.goto("/models/local/demo")
         page.fill("textarea[name=prompt]", "a violet star")
         page.click("[data-run]")
         page.wait_for_url("**/accounts/login/**")
-        page.goto("/models/local/demo")
+        page.fill("input[name=login]", customer["email"])
+        page.fill("input[name=password]", PASSWORD)
+        page.click("main form button:has-text('Log in')")
+        page.wait_for_url("**/models/local/demo**")
         expect(page.locator("textarea[name=prompt]")).to_have_value("a violet star")
+
+    def test_a_picture_is_recalled_used_as_input_and_its_mask_drawn(self, new_page: NewPage, service: Service) -> None:
+        page = new_page()
+        sign_up(page, service, "mask@example.org")
+        page.goto("/models/local/demo")
+        page.fill("textarea[name=prompt]", "a lonely tree")
+        page.locator("summary", has_text="Advanced").click()
+        page.fill("input[name=num_inference_steps]", "7")
+        page.click("[data-run]")
+        expect(page.locator("[data-pictures] img")).to_have_count(1)
+        expect(page.locator("#api [data-language=response]")).to_contain_text('"status": "success"')
+        expect(page).to_have_url(re.compile(r"job=\d+"))
+        page.reload()
+        expect(page.locator("textarea[name=prompt]")).to_have_value("a lonely tree")
+        expect(page.locator("input[name=num_inference_steps]")).to_have_value("7")
+        page.get_by_role("button", name=re.compile("^Use this picture")).click()
+        page.locator("label", has_text="Inpaint").click()
+        canvas = page.locator("[data-draw] canvas")
+        canvas.scroll_into_view_if_needed()
+        canvas.drag_to(canvas, source_position={"x": 30, "y": 30}, target_position={"x": 90, "y": 70})
+        expect(page.locator("[data-picture=mask_image] [data-preview]")).to_be_visible()
+        page.click("[data-run]")
+        expect(page.locator("[data-pictures] img")).to_have_count(2)
+        expect(page.locator("#api [data-language=curl]")).to_contain_text("/api/v7/images/inpaint")
+
+    def test_a_pasted_picture_is_the_input(self, new_page: NewPage, service: Service, customer: dict[str, Any]) -> None:
+        page = new_page(storage_state=customer["state"])
+        page.goto("/models/local/demo")
+        page.locator("label", has_text="Image to image").click()
+        page.evaluate(
+            """async () => {
+              const canvas = new OffscreenCanvas(64, 64);
+              canvas.getContext("2d").fillRect(0, 0, 64, 64);
+              const file = new File([await canvas.convertToBlob()], "pasted.png", { type: "image/png" });
+              const carrier = new DataTransfer();
+              carrier.items.add(file);
+              document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: carrier, bubbles: true }));
+            }"""
+        )
+        expect(page.locator("[data-picture=init_image] [data-preview]")).to_be_visible()
+        expect(page.locator("#api [data-language=request]")).to_contain_text("pasted.png as base64")
+
+    def test_cancelling_leaves_nothing_charged_and_offers_another_try(
+        self, new_page: NewPage, service: Service
+    ) -> None:
+        page = new_page()
+        sign_up(page, service, "cancel@example.org")
+        page.goto("/models/local/demo")
+        service.stop("render")
+        try:
+            page.click("[data-run]")
+            expect(page.locator("[data-phase]")).to_contain_text("In the queue")
+            page.click("[data-cancel]")
+            expect(page.locator("[data-fault]")).to_contain_text("Nothing was charged")
+            expect(page.locator("[data-after]")).to_contain_text("99 of 100 left")
+        finally:
+            service.start("render")
+            service.wait_ready()
+
+    def test_two_models_are_compared_side_by_side(self, new_page: NewPage, service: Service) -> None:
+        page = new_page()
+        sign_up(page, service, "compare@example.org")
+        page.goto("/playground/compare?model=demo&model=demo&seed=1&seed=2&prompt=a+red+circle")
+        expect(page.locator("[data-total]")).to_have_text("$0.0040")
+        page.fill("#c-steps-1", "5")
+        expect(page).to_have_url(re.compile("num_inference_steps=5"))
+        page.click("[data-run]")
+        expect(page.locator("[data-column] img")).to_have_count(2)
+        assert axe_faults(page) == []
 
     def test_without_a_script_the_call_leads_to_its_own_page(
         self, new_page: NewPage, service: Service, customer: dict[str, str]
@@ -135,6 +209,61 @@ class TestTheme:
         page.locator("header").get_by_role("button", name="Dark").click()
         page.wait_for_url("**/pricing?from=here")
         assert 'data-theme="dark"' in page.content()
+
+
+class TestTheUsagePage:
+    def test_a_span_is_chosen_by_keyboard_and_by_drag(self, new_page: NewPage, customer: dict[str, Any]) -> None:
+        page = new_page(storage_state=customer["state"])
+        page.goto("/dashboard/usage?range=7d&metric=images&group=model_id")
+        chart = page.locator(".chart-area")
+        expect(chart.locator("canvas")).to_be_visible()
+        chart.focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Shift+ArrowRight")
+        expect(page.locator("#announce")).to_contain_text("2 steps chosen")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**range=custom**")
+        assert "metric=images" in page.url
+        assert "group=model_id" in page.url
+        before = page.url
+        plot = page.locator(".u-over")
+        expect(plot).to_be_visible()
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60, steps=5)
+        page.mouse.up()
+        page.wait_for_url(lambda url: url != before)
+        assert "range=custom" in page.url
+
+    def test_without_a_script_the_span_is_two_fields(self, new_page: NewPage, customer: dict[str, Any]) -> None:
+        page = new_page(scripts=False, storage_state=customer["state"])
+        page.goto("/dashboard/usage")
+        page.fill("#from", "2026-01-05T00:00")
+        page.fill("#to", "2026-01-07T00:00")
+        page.click("button:has-text('Show')")
+        page.wait_for_url("**range=custom**")
+        page.locator("summary", has_text="The numbers as a table").click()
+        expect(page.locator(".chart tbody tr")).to_have_count(48)
+
+
+def test_the_question_mark_shows_the_keys(new_page: NewPage) -> None:
+    page = new_page()
+    page.goto("/pricing")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert axe_faults(page) == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_calculator_follows_without_a_reload(new_page: NewPage) -> None:
+    page = new_page()
+    page.goto("/pricing")
+    page.fill("#calc-images", "40000")
+    expect(page.locator("#estimate")).to_contain_text("40,000 of")
 
 
 def test_the_first_tab_stop_leads_to_the_content(new_page: NewPage) -> None:

@@ -10,11 +10,13 @@ from tests.browser.conftest import NewPage, axe_faults
 from tools.screenshots import ENTRANCE, PUBLIC, SIGNED_IN
 
 THEMES = ("light", "dark")
-MORE_PUBLIC = ("/models/local/demo", *(f"/docs/{name}" for name in ("webhooks", "waiting", "billing")))
+MORE_PUBLIC = (
+    "/pricing?images=40000&per_call=4",
+    "/playground/compare?model=demo&model=nothing",
+    "/docs/search?q=zzzz",
+)
 MORE_SIGNED_IN = (
-    "/models/local/demo",
-    "/models",
-    "/limits",
+    "/models?task=text2img&sort=popular",
     "/dashboard/usage?range=24h&group=model_id&metric=money",
     "/dashboard/keys?archive=1",
     "/dashboard/requests?state=failed",
