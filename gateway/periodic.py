@@ -71,6 +71,10 @@ def money_notices(now: datetime) -> None:
     billing_tasks.money_notices.delay()
 
 
+def status_record(now: datetime) -> None:
+    tasks.status_record.delay()
+
+
 def usage_fold(now: datetime) -> None:
     billing_tasks.usage_fold.delay()
 
@@ -99,5 +103,6 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("webhook history", 600.0, webhook_history),
     ("proof of the books", 900.0, books),
     ("temporary files", 600.0, temporary_files),
+    ("status", 60.0, status_record),
     ("folding usage", 900.0, usage_fold),
 ]

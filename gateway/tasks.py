@@ -12,6 +12,7 @@ from gateway import webhooks_out
 from gateway.audit import audit_due, audit_keep
 from gateway.services import generation_settle
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
+from gateway.site import status, status_history
 from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
 from inference.engine.spec import RenderResult
 from inference.services import worker_seen
@@ -49,3 +50,9 @@ def books_prove() -> None:
     now = timezone.now()
     if audit_due(now=now):
         audit_keep(now=now)
+
+
+@shared_task(name="gateway.tasks.status_record")
+def status_record() -> None:
+    """Asks every part once a minute, whether or not anybody looks at the status page."""
+    status_history.record(status.report(now=timezone.now()))

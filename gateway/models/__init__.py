@@ -1,4 +1,4 @@
-"""The edge's own rows: idempotency keys, who runs the dispatcher, webhooks on their way out, what staff did."""
+"""The edge's own rows: idempotency keys, the dispatcher's leadership, webhooks, what staff did, how the parts did."""
 
 from gateway.models.audit import AuditRun, StaffAction
 from gateway.models.idempotency import IdempotencyRecord
@@ -6,6 +6,7 @@ from gateway.models.imports import ImportKind, ImportState, ModelImport
 from gateway.models.leadership import Leadership
 from gateway.models.notices import Announcement, RefusalBucket, Tone
 from gateway.models.revision import Revision
+from gateway.models.status import Incident, ProbeDay
 from gateway.models.webhooks import (
     DeliveryState,
     WebhookAttempt,
@@ -21,8 +22,10 @@ __all__ = [
     "IdempotencyRecord",
     "ImportKind",
     "ImportState",
+    "Incident",
     "Leadership",
     "ModelImport",
+    "ProbeDay",
     "RefusalBucket",
     "Revision",
     "StaffAction",

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from gateway.site import brand, docs, limits, model_pages, views
+from gateway.site.status_feed import StatusFeed
 
 app_name = "site"
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("pricing.json", views.pricing_json, name="pricing_json"),
     re_path(r"^limits/?$", limits.limits, name="limits"),
     re_path(r"^status/?$", views.status, name="status"),
+    path("status.atom", StatusFeed(), name="status_feed"),
     path("status.json", views.status_json, name="status_json"),
     path("limits.md", limits.limits, name="limits_markdown"),
     path("status.md", views.status, name="status_markdown"),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from gateway.site import catalogue, demo_pictures
+from gateway.site import catalogue, demo_pictures, status_history
 from gateway.site import status as probes
 from gateway.site.context import THEME_COOKIE, THEMES, base_url
 from gateway.site.docs import PAGES
@@ -98,7 +98,16 @@ def _prices_json(now: datetime) -> list[dict[str, Any]]:
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    context = {"section": "status", "report": probes.report(now=timezone.now()), "site_name": settings.SITE_NAME}
+    now = timezone.now()
+    report = probes.report(now=now)
+    context = {
+        "section": "status",
+        "report": report,
+        "history": status_history.history([probe.name for probe in report.probes], now=now),
+        "days": status_history.DAYS,
+        "incidents": status_history.incidents(),
+        "site_name": settings.SITE_NAME,
+    }
     if wants_markdown(request) or request.path.endswith(".md"):
         return varied(render(request, "site/status.md", context, content_type=MARKDOWN))
     return varied(render(request, "site/status.html", context))
