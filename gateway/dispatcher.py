@@ -89,7 +89,9 @@ def slots_now(now: datetime) -> list[Slots]:
 
 
 def dispatch(fairness: Fairness, *, now: datetime) -> int:
-    """Assign what can be assigned and send it; how many."""
+    """Assign what can be assigned and send it; how many. An idle house costs one small question a turn."""
+    if not Generation.objects.filter(state=GenerationState.WAITING).exists():
+        return 0
     slots = slots_now(now)
     if not any(slot.free for slot in slots):
         return 0
