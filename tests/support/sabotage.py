@@ -229,6 +229,16 @@ def forgets_places(module: Any) -> None:
     module.SharedLimiter._remove = remove
 
 
+def counts_alone(module: Any) -> None:
+    """Each process counts for itself and believes that there is no other."""
+
+    def decide(self: Any, limits: list[Any], token: str, lease_ms: int) -> Any:
+        self.local._processes = 1
+        return self.local.decide(limits, token, lease_ms)
+
+    module.SharedLimiter._decide = decide
+
+
 def never_reconciles(module: Any) -> None:
     """Believes that the limiter is always told."""
     module.places_reconcile = lambda now: 0
@@ -243,6 +253,7 @@ MISTAKES: dict[str, tuple[str, Patch]] = {
     "answers-before-commit": ("billing.holds", answers_before_commit),
     "never-sweeps": ("gateway.periodic", never_sweeps),
     "never-reconciles": ("gateway.periodic", never_reconciles),
+    "counts-alone": ("gateway.ratelimit.shared", counts_alone),
     "forgets-places": ("gateway.ratelimit.shared", forgets_places),
 }
 
