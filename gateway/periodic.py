@@ -11,6 +11,7 @@ from billing.stripe_client import is_configured
 from billing.stripe_events import events_waiting
 from gateway import tasks, webhooks_out
 from gateway.audit import audit_due
+from gateway.importing import imports_waiting
 from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
 from gateway.services.leases import leases_sweep, waiting_sweep
@@ -89,6 +90,11 @@ def books(now: datetime) -> None:
         tasks.books_prove.delay()
 
 
+def imports(now: datetime) -> None:
+    if imports_waiting(now):
+        tasks.models_import.delay()
+
+
 PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("leases", 1.0, leases),
     ("webhooks", 1.0, webhooks),
@@ -101,6 +107,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("reconciling payments", 180.0, payments_reconcile),
     ("idempotency", 300.0, idempotency),
     ("webhook history", 600.0, webhook_history),
+    ("model imports", 5.0, imports),
     ("proof of the books", 900.0, books),
     ("temporary files", 600.0, temporary_files),
     ("status", 60.0, status_record),

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from gateway import webhooks_out
 from gateway.audit import audit_due, audit_keep
+from gateway.importing import imports_run
 from gateway.services import generation_settle
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
@@ -56,3 +57,9 @@ def books_prove() -> None:
 def status_record() -> None:
     """Asks every part once a minute, whether or not anybody looks at the status page."""
     status_history.record(status.report(now=timezone.now()))
+
+
+@shared_task(name="gateway.tasks.models_import")
+def models_import() -> None:
+    """Takes as long as the files are large; the worker's other threads go on."""
+    imports_run()

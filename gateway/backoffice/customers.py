@@ -24,6 +24,7 @@ from billing.models import Plan, Price, TopUp, UsageBucket
 from billing.pricing import price_in_force
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.catalogue_edit import price_codes
 from gateway.backoffice.forms import LIMITS, GrantForm, LimitsForm, OwnPriceForm, PlanForm, ReasonForm
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
@@ -208,10 +209,6 @@ def customer_limits(request: StaffRequest, account_id: int) -> HttpResponse:
         return "The limits are set; they hold within a second."
 
     return _act(request, account, form, act)
-
-
-def price_codes() -> list[str]:
-    return sorted(Price.objects.filter(account=None).values_list("price_code", flat=True).distinct())
 
 
 @staff_page(section="customers", needs=Permission.PRICES)

@@ -1,4 +1,4 @@
-"""Payments as the provider tells of them: the inbox of events, what is parked, subscriptions, and when it was compared."""
+"""Payments as the provider tells of them: the inbox of events, what is parked, and when the two were compared."""
 
 from __future__ import annotations
 

@@ -2,7 +2,18 @@
 
 from django.urls import path, re_path
 
-from gateway.backoffice import catalogue, customers, home, house, machines, notices, payments, requests, usage
+from gateway.backoffice import (
+    catalogue,
+    catalogue_edit,
+    customers,
+    home,
+    house,
+    machines,
+    notices,
+    payments,
+    requests,
+    usage,
+)
 
 app_name = "backoffice"
 urlpatterns = [
@@ -31,6 +42,10 @@ urlpatterns = [
     path("console/queue", machines.queue, name="queue"),
     path("console/queue/act", machines.queue_act, name="queue_act"),
     path("console/models", catalogue.models, name="models"),
+    path("console/models/import", catalogue_edit.imports, name="imports"),
+    path("console/models/import/table", catalogue_edit.imports_table, name="imports_table"),
+    path("console/models/import/<int:import_id>/again", catalogue_edit.import_again, name="import_again"),
+    path("console/models/<path:model_id>/edit", catalogue_edit.model_edit, name="model_edit"),
     path("console/models/<path:model_id>/publish", catalogue.model_publish, name="model_publish"),
     path("console/prices/<str:price_code>", catalogue.price, name="price"),
     path("console/money", house.money, name="money"),

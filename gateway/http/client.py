@@ -13,11 +13,11 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 from urllib.parse import urljoin
 
 import certifi
@@ -63,11 +63,26 @@ def http_fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str = "*/*
         return Fetched(url=final_url, content_type=response.headers.get("content-type", ""), body=body)
 
 
-def http_download(url: str, *, into: BinaryIO, max_bytes: int, timeout_s: float) -> int:
-    """GET of a large file into an open one; its size. Raises AddressRefused or FetchFailed."""
+class Sink(Protocol):
+    """Where a download goes: an open file, or whatever else takes bytes."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
+def http_download(
+    url: str, *, into: Sink, max_bytes: int, timeout_s: float, promised: Callable[[int], object] | None = None
+) -> int:
+    """GET of a large file into an open one; its size. Raises AddressRefused or FetchFailed.
+
+    `promised` is told the size in bytes before the first of them, where the server states it; what it raises ends the
+    download.
+    """
     written_bytes = 0
     with _get(url, timeout_s=timeout_s, accept="*/*") as (response, final_url):
         _promised_size_checked(response, max_bytes, final_url)
+        length = response.headers.get("content-length", "")
+        if promised is not None and length.isdecimal():
+            promised(int(length))
         for chunk in _bounded(response.iter_raw(READ_BYTES), max_bytes, final_url):
             written_bytes += into.write(chunk)
     return written_bytes

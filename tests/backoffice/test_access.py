@@ -44,6 +44,10 @@ NEEDS = {
     "queue_act": MACHINES,
     "models": LOOK,
     "model_publish": CATALOGUE,
+    "model_edit": CATALOGUE,
+    "imports": CATALOGUE,
+    "imports_table": CATALOGUE,
+    "import_again": CATALOGUE,
     "price": PRICES,
     "money": MONEY,
     "audit_prove": MONEY,
@@ -61,6 +65,7 @@ POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
     "model_publish",
     "audit_prove",
     "events_retry",
+    "import_again",
     "announcement_stop",
 }
 
@@ -70,6 +75,8 @@ def address(name: str, member: Member, generation_id: int) -> str:
         "request": {"generation_id": generation_id},
         "worker_command": {"name": "gpu-1", "command": "drain"},
         "model_publish": {"model_id": "demo"},
+        "model_edit": {"model_id": "demo"},
+        "import_again": {"import_id": 1},
         "price": {"price_code": "sd15"},
         "announcement_stop": {"announcement_id": 1},
     }.get(name, {"account_id": member.account.pk} if name.startswith("customer") and name != "customers" else {})

@@ -1,0 +1,125 @@
+"""Changing the catalogue: a model's row, and new models from files, the hub and the web."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from billing.models import Price
+from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.actions import staff_action_record
+from gateway.backoffice.catalogue_forms import FIELDS, ImportForm, ModelForm
+from gateway.backoffice.navigation import console_render
+from gateway.importing import ImportRefused, import_begin, import_retry
+from gateway.models import ImportState, ModelImport
+from inference.models import ImageModel
+
+NEWEST = 20
+
+
+def price_codes() -> list[str]:
+    return sorted(Price.objects.filter(account=None).values_list("price_code", flat=True).distinct())
+
+
+@staff_page(section="models", needs=Permission.CATALOGUE)
+@require_http_methods(["GET", "HEAD", "POST"])
+def model_edit(request: StaffRequest, model_id: str) -> HttpResponse:
+    model = get_object_or_404(ImageModel, model_id=model_id)
+    before = {name: getattr(model, name) for name in FIELDS}
+    form = ModelForm(request.POST or None, instance=model, codes=sorted({*price_codes(), model.price_code}))
+    if request.method == "POST" and form.is_valid():
+        _model_save(request, form, before)
+        messages.success(request, f"{model.model_id} is changed; calls see it within a second.")
+        return redirect("backoffice:models")
+    return console_render(request, "backoffice/model.html", {"model": model, "form": form})
+
+
+@transaction.atomic
+def _model_save(request: StaffRequest, form: ModelForm, before: dict[str, Any]) -> None:
+    model: ImageModel = form.save()
+    after = {name: getattr(model, name) for name in FIELDS}
+    changed = [name for name in FIELDS if before[name] != after[name]]
+    if changed:
+        staff_action_record(
+            by=request.user,
+            action="edit model",
+            target=f"model:{model.model_id}",
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
+            reason=form.cleaned_data["reason"],
+            now=timezone.now(),
+        )
+
+
+@staff_page(section="models", needs=Permission.CATALOGUE)
+@require_http_methods(["GET", "HEAD", "POST"])
+def imports(request: StaffRequest) -> HttpResponse:
+    form = ImportForm(request.POST or None, codes=price_codes())
+    if request.method == "POST" and form.is_valid() and _begun(request, form):
+        messages.success(request, "It is noted: the worker begins within seconds. The model stays hidden at first.")
+        return redirect("backoffice:imports")
+    return console_render(request, "backoffice/imports.html", {"form": form, **_rows()})
+
+
+@staff_page(section="models", needs=Permission.CATALOGUE)
+@require_safe
+def imports_table(request: StaffRequest) -> HttpResponse:
+    """The table alone: the page asks for it while something is under way."""
+    return console_render(request, "backoffice/imports_table.html", _rows())
+
+
+def _rows() -> dict[str, Any]:
+    rows = list(ModelImport.objects.select_related("made_by").order_by("-pk")[:NEWEST])
+    return {"rows": rows, "busy": any(row.state in (ImportState.WAITING, ImportState.RUNNING) for row in rows)}
+
+
+def _begun(request: StaffRequest, form: ImportForm) -> bool:
+    data, now = form.cleaned_data, timezone.now()
+    try:
+        with transaction.atomic():
+            made = import_begin(
+                kind=data["kind"],
+                asked=data["asked"],
+                family=data["family"],
+                row=form.row(),
+                by=request.user,
+                now=now,
+                revision=data["revision"],
+                sha256=data["sha256"],
+            )
+            staff_action_record(
+                by=request.user,
+                action="import model",
+                target=f"model:{data['model_id']}",
+                after={"import": made.pk, "kind": made.kind, "asked": made.asked, "family": made.family},
+                reason=data["reason"],
+                now=now,
+            )
+    except ImportRefused as problem:
+        form.add_error(problem.field, str(problem))
+        return False
+    return True
+
+
+@staff_page(section="models", needs=Permission.CATALOGUE)
+@require_POST
+def import_again(request: StaffRequest, import_id: int) -> HttpResponse:
+    model_import = get_object_or_404(ModelImport, pk=import_id)
+    with transaction.atomic():
+        if import_retry(model_import=model_import):
+            staff_action_record(
+                by=request.user,
+                action="retry import",
+                target=f"model:{model_import.row['model_id']}",
+                before={"state": model_import.state, "problem": model_import.problem},
+                after={"state": ImportState.WAITING.value},
+                now=timezone.now(),
+            )
+            messages.success(request, "It begins again within seconds.")
+    return redirect("backoffice:imports")
