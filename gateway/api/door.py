@@ -83,7 +83,10 @@ def api_view(table: Table) -> Callable[..., HttpResponse]:
 
 
 def respond(reply: Reply) -> HttpResponse:
-    response = HttpResponse(orjson.dumps(reply.body, default=str), content_type=JSON, status=reply.status)
+    body = orjson.dumps(reply.body, default=str)
+    response = HttpResponse(body, content_type=JSON, status=reply.status)
+    # Without its length the server would send it in chunks: more work here, and nothing for a client of HTTP/1.0.
+    response.headers["Content-Length"] = str(len(body))
     for name, value in reply.headers.items():
         response.headers[name] = value
     # Django would log each refusal with its path; refusals are the caller's business and cheap on purpose.

@@ -44,6 +44,7 @@ class Api:
     def _answer(self, response: Any) -> Any:
         self.last = response
         assert response.headers["Content-Type"] == "application/json", response.content[:300]
+        assert response.headers["Content-Length"] == str(len(response.content))
         return orjson.loads(response.content)
 
     @property
