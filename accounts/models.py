@@ -32,6 +32,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     date_joined = models.DateTimeField(default=timezone.now)
     language = models.CharField(max_length=12, blank=True)
     theme = models.CharField(max_length=8, default="system")
+    # Mails beside those about money and security; every such mail has a link that ends them.
+    notices = models.BooleanField(default=True)
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
@@ -53,8 +55,12 @@ class Account(models.Model):
     # Set by an operator; the reason is shown to the customer with every refusal.
     suspended_at = models.DateTimeField(null=True, blank=True)
     suspended_reason = models.CharField(max_length=300, blank=True)
-    # Days that prompts and pictures are kept; None follows the installation's setting, 0 keeps no prompt at all.
+    # Days that prompts and pictures are kept; None follows the installation's setting, 0 deletes them within the hour.
     retention_days = models.PositiveIntegerField(null=True, blank=True)
+    # Of generations up to this id nothing is left to delete (gateway.services.retention).
+    erased_to_id = models.BigIntegerField(null=True, editable=False)
+    # Closed by its owner: nobody is a member any more, and only what was counted and paid is kept.
+    closed_at = models.DateTimeField(null=True, editable=False)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(
         User, through="Membership", related_name="accounts"
     )

@@ -22,6 +22,11 @@ def generation_made_at(generation_id: int) -> datetime:
     return datetime.fromtimestamp(((generation_id >> (PROCESS_BITS + CALL_BITS)) + EPOCH_MS) / 1000, UTC)
 
 
+def generation_id_floor(moment: datetime) -> int:
+    """The smallest id that a call of that moment, or a later one, can have."""
+    return max(int(moment.timestamp() * 1000) - EPOCH_MS, 0) << (PROCESS_BITS + CALL_BITS)
+
+
 def generation_id_new(now: datetime) -> int:
     milliseconds = int(now.timestamp() * 1000) - EPOCH_MS
     process = (os.getpid() + _salt) & ((1 << PROCESS_BITS) - 1)

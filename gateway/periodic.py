@@ -16,6 +16,7 @@ from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
 from gateway.services.leases import leases_sweep, waiting_sweep
 from gateway.services.place import IDEMPOTENCY_TTL
+from gateway.services.retention import retention_due
 from inference.services import workers_lose
 from inference.storage import get_storage
 
@@ -80,6 +81,11 @@ def usage_fold(now: datetime) -> None:
     billing_tasks.usage_fold.delay()
 
 
+def retention(now: datetime) -> None:
+    if retention_due(now):
+        tasks.retention_run.delay()
+
+
 def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
@@ -111,5 +117,6 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("proof of the books", 900.0, books),
     ("temporary files", 600.0, temporary_files),
     ("status", 60.0, status_record),
+    ("retention", 60.0, retention),
     ("folding usage", 900.0, usage_fold),
 ]

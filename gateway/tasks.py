@@ -11,7 +11,7 @@ from django.utils import timezone
 from gateway import webhooks_out
 from gateway.audit import audit_due, audit_keep
 from gateway.importing import imports_run
-from gateway.services import generation_settle
+from gateway.services import generation_settle, retention
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
 from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
@@ -63,3 +63,9 @@ def status_record() -> None:
 def models_import() -> None:
     """Takes as long as the files are large; the worker's other threads go on."""
     imports_run()
+
+
+@shared_task(name="gateway.tasks.retention")
+def retention_run() -> None:
+    """Delete prompts and pictures that are over their time."""
+    retention.retention_sweep(now=timezone.now())

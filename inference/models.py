@@ -139,6 +139,8 @@ class Generation(models.Model):
     result = models.JSONField(null=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=1000, blank=True)
+    # When prompts and pictures were deleted; what is counted and paid stays (inference.erasing).
+    erased_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes: ClassVar = [

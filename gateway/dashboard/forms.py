@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.functional import lazy
 
-from accounts.models import Account
+from accounts.models import Account, User
 from billing.money import usd_parse
 from gateway.api.authentication import SCOPE_BILLING, SCOPE_GENERATE, SCOPE_READ
 from inference.models import ImageModel
@@ -111,6 +113,31 @@ class RollForm(forms.Form):
         return timedelta(seconds=int(self.cleaned_data["grace_s"]))
 
 
+def _retention_help() -> str:
+    return (
+        f"Empty: {settings.OUTPUT_RETENTION_DAYS} days, as this installation does. 0 deletes both an hour after each"
+        " call. What is over its time is deleted within minutes, for good; the accounting line stays."
+    )
+
+
+class PersonForm(forms.Form):
+    """What a person sets for themselves, whichever account they look at."""
+
+    name = forms.CharField(label="Your name", max_length=120, required=False, help_text="Your team sees it.")
+    theme = forms.ChoiceField(
+        label="Colours", choices=(("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
+    )
+    notices = forms.BooleanField(
+        label="Mails that are not about money or security",
+        required=False,
+        help_text="Free calls running out, paused webhooks, the welcome.",
+    )
+
+    @classmethod
+    def of(cls, user: User) -> PersonForm:
+        return cls(initial={"name": user.name, "theme": user.theme, "notices": user.notices})
+
+
 class ProfileForm(forms.Form):
     """The account's name, its zone and how long prompts and pictures are kept."""
 
@@ -128,7 +155,7 @@ class ProfileForm(forms.Form):
         min_value=0,
         max_value=3650,
         required=False,
-        help_text="Empty follows this installation's rule; 0 keeps no prompt at all.",
+        help_text=lazy(_retention_help, str)(),
     )
 
     @classmethod

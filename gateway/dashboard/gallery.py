@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator
 
@@ -12,8 +11,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from gateway.dashboard.access import AccountRequest, account_page
+from gateway.dashboard.export import Pipe
 from gateway.dashboard.pictures import Picture, Shown
 from gateway.dashboard.requests import generations_of
+from gateway.services.retention import keeps_for
 from inference.models import GenerationState
 from inference.storage import FileMissing, get_storage
 
@@ -32,7 +33,9 @@ def gallery(request: AccountRequest) -> HttpResponse:
     paginator = Paginator(done.defer("spec", "reply"), PER_PAGE)
     page = paginator.get_page(request.GET.get("page"))
     page.shown = list(paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))  # type: ignore[attr-defined]
-    tiles = [(shown, picture) for shown in map(Shown, page.object_list) for picture in shown.pictures]
+    kept_for = keeps_for(request.account)
+    shown_rows = [Shown(row, kept_for) for row in page.object_list]
+    tiles = [(shown, picture) for shown in shown_rows for picture in shown.pictures]
     context = {"page": page, "tiles": tiles, "models": models, "model_id": model_id}
     return render(request, "dashboard/gallery.html", context)
 
@@ -51,26 +54,8 @@ def gallery_zip(request: AccountRequest) -> StreamingHttpResponse:
     return response
 
 
-class _Pipe(io.RawIOBase):
-    """Where the archive writes: what it wrote since the last look can be taken away."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        data, self._parts = b"".join(self._parts), []
-        return data
-
-
 def _zip(pictures: list[Picture]) -> Iterator[bytes]:
-    storage, pipe = get_storage(), _Pipe()
+    storage, pipe = get_storage(), Pipe()
     # Stored, not deflated: PNG is compressed already.
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for picture in pictures:

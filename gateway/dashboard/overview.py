@@ -1,24 +1,20 @@
-"""The overview, and the small pages: the profile, the choice of account."""
+"""The overview of an account."""
 
 from __future__ import annotations
 
 import statistics
 from datetime import datetime, timedelta
 
-from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from accounts.models import Account, Membership, Role
-from accounts.selectors import membership_of
+from accounts.models import Account
 from billing.entitlements import Terms, day_end, day_of, month_end, terms_of
 from billing.models import UsageDay, Wallet
 from billing.spending import postpaid_used
-from gateway.dashboard.access import OWNERS, SESSION_ACCOUNT, AccountRequest, account_page
-from gateway.dashboard.forms import ProfileForm
+from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.ranges import Range
 from gateway.dashboard.requests import generations_of
@@ -116,34 +112,3 @@ def percentiles(values_ms: list[float]) -> tuple[float | None, float | None]:
         return (values_ms[0], values_ms[0]) if values_ms else (None, None)
     cuts = statistics.quantiles(values_ms, n=20, method="inclusive")
     return statistics.median(values_ms), cuts[18]
-
-
-@account_page(section="profile")
-@require_http_methods(["GET", "HEAD", "POST"])
-def profile(request: AccountRequest) -> HttpResponse:
-    form = ProfileForm(request.POST) if request.method == "POST" else ProfileForm.of(request.account)
-    if request.method == "POST" and request.role not in OWNERS:
-        raise PermissionDenied
-    if request.method == "POST" and form.is_valid():
-        Account.objects.filter(pk=request.account.pk).update(**form.cleaned_data)
-        messages.success(request, "Saved.")
-        return redirect("dashboard:profile")
-    mine = Membership.objects.filter(user=request.user).select_related("account").order_by("created_at")
-    context = {
-        "form": form,
-        "may_change": request.role in OWNERS,
-        "memberships": mine,
-        "owns_one": any(membership.role == Role.OWNER for membership in mine),
-    }
-    return render(request, "dashboard/profile.html", context)
-
-
-@account_page(section="home")
-@require_POST
-def account_choose(request: AccountRequest) -> HttpResponse:
-    """Look at another of one's accounts."""
-    asked = request.POST.get("account", "")
-    if not asked.isdecimal() or membership_of(user=request.user, account_id=int(asked)) is None:
-        raise Http404
-    request.session[SESSION_ACCOUNT] = int(asked)
-    return redirect("dashboard:home")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.urls import reverse
 
 from inference.models import Generation, GenerationState
@@ -40,6 +39,8 @@ class Shown:
     """A generation beside what a page asks of it."""
 
     generation: Generation
+    # How long the account keeps prompts and pictures, where the page says it.
+    kept_for: timedelta = timedelta(0)
 
     @property
     def id(self) -> int:
@@ -95,7 +96,7 @@ class Shown:
 
     @property
     def expires_at(self) -> datetime:
-        return self.generation.created_at + timedelta(days=settings.OUTPUT_RETENTION_DAYS)
+        return self.generation.created_at + self.kept_for
 
 
 def _picture(image: dict[str, Any]) -> Picture:

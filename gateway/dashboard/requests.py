@@ -19,6 +19,7 @@ from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.usage_selection import moment_of
 from gateway.services import generation_cancel
+from gateway.services.retention import keeps_for
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
 from inference.models import Generation, GenerationState
@@ -119,7 +120,7 @@ class Moment:
 @require_safe
 def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
     generation = _mine(request, generation_id)
-    shown = Shown(generation)
+    shown = Shown(generation, keeps_for(request.account))
     context = {
         "shown": shown,
         "generation": generation,

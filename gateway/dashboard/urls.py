@@ -2,7 +2,19 @@
 
 from django.urls import path, re_path
 
-from gateway.dashboard import billing, billing_ledger, gallery, keys, overview, requests, team, usage, webhooks, welcome
+from gateway.dashboard import (
+    account,
+    billing,
+    billing_ledger,
+    gallery,
+    keys,
+    overview,
+    requests,
+    team,
+    usage,
+    webhooks,
+    welcome,
+)
 
 app_name = "dashboard"
 urlpatterns = [
@@ -49,6 +61,11 @@ urlpatterns = [
     path("dashboard/team/join/<str:token>", team.join, name="join"),
     re_path(r"^dashboard/team/events/?$", team.events, name="events"),
     path("dashboard/accounts/new", team.account_new, name="account_new"),
-    re_path(r"^dashboard/profile/?$", overview.profile, name="profile"),
-    path("dashboard/account", overview.account_choose, name="account_choose"),
+    re_path(r"^dashboard/profile/?$", account.profile, name="profile"),
+    path("dashboard/profile/account", account.account_save, name="account_save"),
+    path("dashboard/profile/person", account.person_save, name="person_save"),
+    path("dashboard/profile/export", account.export, name="export"),
+    path("dashboard/profile/close", account.close, name="close"),
+    path("dashboard/profile/leave", account.leave, name="leave"),
+    path("dashboard/account", account.account_choose, name="account_choose"),
 ]

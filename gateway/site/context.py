@@ -65,7 +65,8 @@ def base_url(request: HttpRequest | None) -> str:
 
 
 def theme_of(request: HttpRequest) -> str:
-    theme = request.COOKIES.get(THEME_COOKIE, "")
+    """The browser's choice, else the person's."""
+    theme = request.COOKIES.get(THEME_COOKIE, "") or getattr(getattr(request, "user", None), "theme", "")
     return theme if theme in THEMES else "system"
 
 

@@ -111,13 +111,15 @@ class TestKeys:
 
 class TestProfile:
     def test_times_are_shown_in_the_account_s_zone(self, as_alice: Client, alice: Member) -> None:
-        as_alice.post("/dashboard/profile", {"name": "Alice", "time_zone": "Asia/Kathmandu", "retention_days": ""})
+        as_alice.post(
+            "/dashboard/profile/account", {"name": "Alice", "time_zone": "Asia/Kathmandu", "retention_days": ""}
+        )
         assert Account.objects.get(pk=alice.account.pk).time_zone == "Asia/Kathmandu"
         assert "days in Asia/Kathmandu" in as_alice.get("/dashboard/usage").content.decode()
 
     def test_a_developer_does_not_change_it(self, client: Client, bob: Member) -> None:
         client.force_login(bob.user)
-        answer = client.post("/dashboard/profile", {"name": "Mine", "time_zone": "UTC", "retention_days": ""})
+        answer = client.post("/dashboard/profile/account", {"name": "Mine", "time_zone": "UTC", "retention_days": ""})
         assert answer.status_code == 403
         assert Account.objects.get(pk=bob.account.pk).name != "Mine"
 

@@ -50,7 +50,12 @@ ACCESS: dict[str, tuple[object, object]] = {
     "events": (OWNERS, None),
     "join": (PERSON, PERSON),
     "account_new": (None, PERSON),
-    "profile": (E, OWNERS),
+    "profile": (E, None),
+    "account_save": (None, OWNERS),
+    "person_save": (None, E),
+    "export": (None, OWNERS),
+    "close": (OWNERS, OWNERS),
+    "leave": (PERSON, PERSON),
     "account_choose": (None, E),
 }
 SOMEBODY_ELSE_TESTS = ("billing", "funds", "plan", "subscribe", "recharge", "spend", "invoices", "ledger", "statement")
