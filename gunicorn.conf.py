@@ -19,7 +19,16 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
-    """After the application is loaded: count what this process refuses."""
+    """After the application is loaded: count what this process refuses, and note where keys are used."""
+    from gateway.api import last_use
     from gateway.refusals import refusals
 
+    last_use.writer_start()
     threading.Thread(target=refusals.flush_forever, name="refusals", daemon=True).start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """What was noted last is written before the process ends."""
+    from gateway.api import last_use
+
+    last_use.writer_stop()

@@ -152,6 +152,8 @@ class ApiKey(models.Model):
     networks = models.JSONField(default=list, blank=True)
     calls_per_minute = models.PositiveIntegerField(null=True, blank=True)
     queued_calls = models.PositiveIntegerField(null=True, blank=True)
+    # Spending from funds in a calendar month, UTC: a mail at the first, no further call at the second.
+    warn_microusd = models.BigIntegerField(null=True, blank=True)
     budget_microusd = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)

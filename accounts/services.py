@@ -47,6 +47,7 @@ def key_create(
     calls_per_minute: int | None = None,
     queued_calls: int | None = None,
     budget_microusd: int | None = None,
+    warn_microusd: int | None = None,
     rolled_from: ApiKey | None = None,
     address: str = "",
 ) -> NewKey:
@@ -67,6 +68,7 @@ def key_create(
         calls_per_minute=calls_per_minute,
         queued_calls=queued_calls,
         budget_microusd=budget_microusd,
+        warn_microusd=warn_microusd,
         created_at=now,
         expires_at=expires_at,
         rolled_from=rolled_from,
@@ -74,6 +76,20 @@ def key_create(
     action = "rolled the key" if rolled_from else "made the key"
     event_record(account=account, actor=created_by, action=action, target=str(api_key), address=address, now=now)
     return NewKey(api_key=api_key, text=minted.text)
+
+
+@transaction.atomic
+def key_change(*, api_key: ApiKey, changes: dict[str, object], now: datetime, by: User, address: str = "") -> bool:
+    """Other restrictions or another name for a key in use; False when nothing differs or it is revoked.
+
+    `changes` names columns of the key; its text and its expiry stay (rolling and revoking are for those).
+    """
+    differ = {name: value for name, value in changes.items() if getattr(api_key, name) != value}
+    if not differ or not ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(**differ):
+        return False
+    target = f"{api_key}: {', '.join(differ)}".replace("_microusd", "").replace("_", " ")
+    event_record(account=api_key.account, actor=by, action="changed the key", target=target, address=address, now=now)
+    return True
 
 
 @transaction.atomic
@@ -91,6 +107,7 @@ def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | Non
         calls_per_minute=api_key.calls_per_minute,
         queued_calls=api_key.queued_calls,
         budget_microusd=api_key.budget_microusd,
+        warn_microusd=api_key.warn_microusd,
         rolled_from=api_key,
         address=address,
     )

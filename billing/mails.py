@@ -110,11 +110,13 @@ def spending(*, account_id: int, key: str, scope: str, percent: int, limit_micro
     )
 
 
-def spending_warned(*, account_id: int, key: str, warn_microusd: int, now: datetime) -> None:
+def spending_warned(
+    *, account_id: int, key: str, warn_microusd: int, now: datetime, scope: str = "This account"
+) -> None:
     tell_once(
         account_id=account_id,
         key=key,
         subject="Spending reached your mark",
-        paragraphs=[f"This account has spent {dollars(warn_microusd)} this month (UTC). Nothing has stopped."],
+        paragraphs=[f"{scope} has spent {dollars(warn_microusd)} this month (UTC). Nothing has stopped."],
         now=now,
     )

@@ -54,10 +54,19 @@ def _postpaid(now: datetime) -> None:
 
 
 def _keys(now: datetime) -> None:
-    for key in ApiKey.objects.filter(budget_microusd__gt=0, revoked_at=None).iterator():
-        assert key.budget_microusd is not None
-        spent = spent_in_month(account_id=key.account_id, now=now, key_id=key.pk)
-        _steps(key.account_id, f'The key "{key.name}"', f"key{key.pk}", spent, key.budget_microusd, now)
+    watched = Q(budget_microusd__gt=0) | Q(warn_microusd__gt=0)
+    for key in ApiKey.objects.filter(watched, revoked_at=None).iterator():
+        spent, scope = spent_in_month(account_id=key.account_id, now=now, key_id=key.pk), f'The key "{key.name}"'
+        if key.budget_microusd:
+            _steps(key.account_id, scope, f"key{key.pk}", spent, key.budget_microusd, now)
+        if key.warn_microusd and spent >= key.warn_microusd:
+            mails.spending_warned(
+                account_id=key.account_id,
+                key=f"spend-warn:key{key.pk}:{month_of(now):%Y-%m}:{key.warn_microusd}",
+                warn_microusd=key.warn_microusd,
+                now=now,
+                scope=scope,
+            )
 
 
 def _steps(account_id: int, scope: str, name: str, spent_microusd: int, limit_microusd: int, now: datetime) -> None:

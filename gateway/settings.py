@@ -41,6 +41,10 @@ SITE_ACCENT = env.list("SITE_ACCENT", default=[])
 SITE_SPARK = env.str("SITE_SPARK", default="")
 SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="")
 API_KEY_PREFIX = env.str("API_KEY_PREFIX", default="img")
+# Where the signing keys of leak reports (POST /security/leaked-keys) are published; empty closes that address.
+LEAK_REPORT_KEYS_URL = env.str(
+    "LEAK_REPORT_KEYS_URL", default="https://api.github.com/meta/public_keys/secret_scanning"
+)
 
 # --- the parts of the house ------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from gateway import health
+from gateway.leaks import leaked_keys
 from gateway.media import media
 from gateway.stripe_webhook import stripe_webhook
 
@@ -18,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("gateway.api.routes")),
     path("media/<path:key>", media),
     path("stripe/webhook", stripe_webhook),
+    path("security/leaked-keys", leaked_keys, name="leaked_keys"),
     path("accounts/", include("gateway.site.entrance")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from accounts.errors import DomainError
 from gateway.api.errors import LEGACY_VERSIONS, answer_to, error_body
+from gateway.api.last_use import key_used
 from gateway.api.limits import refusal_headers
 from gateway.api.parsing import Call, call_read
 from gateway.api.refusals import InternalError, MethodNotAllowed, RouteNotFound, TemporarilyUnavailable
@@ -69,6 +70,8 @@ def api_view(table: Table) -> Callable[..., HttpResponse]:
             route, given_id = table.find(path, request.method or GET)
             call = call_read(request, now=timezone.now())
             reply = route.handler(call, route, given_id)
+            if call.caller is not None:
+                key_used(key_id=call.caller.key_id, address=call.address, endpoint=route.path, now=call.now)
         except DomainError as problem:
             reply = refusal(problem, request, path, route, call)
         except (OperationalError, InterfaceError) as problem:

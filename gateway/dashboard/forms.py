@@ -12,8 +12,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.functional import lazy
 
-from accounts.models import Account, User
-from billing.money import usd_parse
+from accounts.models import Account, ApiKey, User
+from billing.money import usd_parse, usd_text
 from gateway.api.authentication import SCOPE_BILLING, SCOPE_GENERATE, SCOPE_READ
 from inference.models import ImageModel
 
@@ -44,7 +44,10 @@ class KeyForm(forms.Form):
         help_text="None chosen: everything the account may do.",
     )
     budget = forms.CharField(
-        label="Budget a month, in US$", required=False, help_text="Calls beyond it are refused with 402."
+        label="Budget a month, in US$", required=False, help_text="Hard: calls beyond it are refused with 402."
+    )
+    warn = forms.CharField(
+        label="Mail at, in US$ a month", required=False, help_text="Soft: owners and billing get a mail, nothing stops."
     )
     calls_per_minute = forms.IntegerField(min_value=1, max_value=100_000, required=False)
     queued_calls = forms.IntegerField(label="Queued calls", min_value=1, max_value=1_000, required=False)
@@ -61,7 +64,13 @@ class KeyForm(forms.Form):
     nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
 
     def clean_budget(self) -> int | None:
-        text = str(self.cleaned_data["budget"]).strip()
+        return self._amount("budget")
+
+    def clean_warn(self) -> int | None:
+        return self._amount("warn")
+
+    def _amount(self, name: str) -> int | None:
+        text = str(self.cleaned_data[name]).strip()
         if not text:
             return None
         try:
@@ -69,7 +78,7 @@ class KeyForm(forms.Form):
         except ValueError:
             raise ValidationError("An amount such as 25 or 25.50.") from None
         if amount_microusd <= 0:
-            raise ValidationError("More than zero, or empty for no budget.")
+            raise ValidationError("More than zero, or empty for none.")
         return amount_microusd
 
     def clean_model_ids(self) -> tuple[str, ...]:
@@ -102,6 +111,42 @@ class KeyForm(forms.Form):
             "calls_per_minute": data["calls_per_minute"],
             "queued_calls": data["queued_calls"],
             "budget_microusd": data["budget"],
+            "warn_microusd": data["warn"],
+        }
+
+
+class KeyChangeForm(KeyForm):
+    """The restrictions of a key that is in use: what its programs need not be told of."""
+
+    expires_in_days = None  # type: ignore[assignment]
+    environment = None  # type: ignore[assignment]
+    nonce = None  # type: ignore[assignment]
+
+    @classmethod
+    def initial_of(cls, api_key: ApiKey) -> dict[str, Any]:
+        return {
+            "name": api_key.name,
+            "scopes": api_key.scopes,
+            "budget": usd_text(api_key.budget_microusd) if api_key.budget_microusd else "",
+            "warn": usd_text(api_key.warn_microusd) if api_key.warn_microusd else "",
+            "calls_per_minute": api_key.calls_per_minute,
+            "queued_calls": api_key.queued_calls,
+            "model_ids": "\n".join(api_key.model_ids),
+            "networks": "\n".join(api_key.networks),
+        }
+
+    def changes(self) -> dict[str, object]:
+        """What accounts.services.key_change takes: columns and their values."""
+        data = self.cleaned_data
+        return {
+            "name": data["name"],
+            "scopes": list(data["scopes"]),
+            "model_ids": list(data["model_ids"]),
+            "networks": list(data["networks"]),
+            "calls_per_minute": data["calls_per_minute"],
+            "queued_calls": data["queued_calls"],
+            "budget_microusd": data["budget"],
+            "warn_microusd": data["warn"],
         }
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
+from django.contrib import messages
 from django.core.cache import cache
 from django.db.models import QuerySet, Sum
 from django.http import Http404, HttpResponse
@@ -17,11 +19,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import ApiKey
 from accounts.selectors import keys_of
-from accounts.services import NewKey, key_create, key_revoke, key_roll
+from accounts.services import NewKey, key_change, key_create, key_revoke, key_roll
 from billing.models import UsageBucket
 from gateway.api.parsing import client_address
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
-from gateway.dashboard.forms import KeyForm, RollForm
+from gateway.dashboard.forms import KeyChangeForm, KeyForm, RollForm
+from gateway.notices import key_made_mail
 from gateway.site.context import base_url
 from gateway.site.samples import samples
 
@@ -116,6 +119,24 @@ def key_new(request: AccountRequest) -> HttpResponse:
 
 @account_page(section="keys", roles=MAKERS)
 @require_http_methods(["GET", "HEAD", "POST"])
+def key_edit(request: AccountRequest, key_id: int) -> HttpResponse:
+    api_key = _usable(request, key_id)
+    form = KeyChangeForm(request.POST or None, initial=KeyChangeForm.initial_of(api_key))
+    if request.method == "POST" and form.is_valid():
+        key_change(
+            api_key=api_key,
+            changes=form.changes(),
+            now=timezone.now(),
+            by=request.user,
+            address=client_address(request),
+        )
+        messages.success(request, "Saved. It holds everywhere within a second.")
+        return redirect("dashboard:keys")
+    return render(request, "dashboard/key_new.html", {"form": form, "api_key": api_key})
+
+
+@account_page(section="keys", roles=MAKERS)
+@require_http_methods(["GET", "HEAD", "POST"])
 def key_roll_page(request: AccountRequest, key_id: int) -> HttpResponse:
     api_key = _usable(request, key_id)
     form = RollForm(request.POST or None, initial={"nonce": uuid.uuid4().hex, "grace_s": "86400"})
@@ -152,11 +173,14 @@ def _first_use(nonce: str) -> bool:
 
 
 def _shown_once(request: AccountRequest, made: NewKey, *, rolled: bool) -> HttpResponse:
+    key_made_mail(api_key=made.api_key, user=request.user, address=client_address(request))
+    env_file = f"API_KEY={made.text}\nAPI_BASE_URL={base_url(request)}\n"
     context = {
         "api_key": made.api_key,
         "text": made.text,
         "rolled": rolled,
         "samples": samples(base_url=base_url(request), key=made.text),
-        "env_file": f"API_KEY={made.text}\nAPI_BASE_URL={base_url(request)}",
+        "env_file": env_file,
+        "env_url": f"data:text/plain;charset=utf-8,{quote(env_file)}",
     }
     return render(request, "dashboard/key_shown.html", context)

@@ -8,6 +8,7 @@ from gateway.dashboard import (
     billing_ledger,
     gallery,
     keys,
+    mails,
     overview,
     requests,
     team,
@@ -24,6 +25,7 @@ urlpatterns = [
     path("dashboard/get-started/first-picture-page", welcome.first_picture_page, name="first_picture_page"),
     re_path(r"^dashboard/keys/?$", keys.keys, name="keys"),
     path("dashboard/keys/new", keys.key_new, name="key_new"),
+    path("dashboard/keys/<int:key_id>/edit", keys.key_edit, name="key_edit"),
     path("dashboard/keys/<int:key_id>/roll", keys.key_roll_page, name="key_roll"),
     path("dashboard/keys/<int:key_id>/revoke", keys.key_revoke_page, name="key_revoke"),
     re_path(r"^dashboard/usage/?$", usage.usage, name="usage"),
@@ -67,5 +69,6 @@ urlpatterns = [
     path("dashboard/profile/export", account.export, name="export"),
     path("dashboard/profile/close", account.close, name="close"),
     path("dashboard/profile/leave", account.leave, name="leave"),
+    path("dashboard/mails/stop/<str:token>", mails.unsubscribe, name="unsubscribe"),
     path("dashboard/account", account.account_choose, name="account_choose"),
 ]

@@ -40,3 +40,25 @@ document.addEventListener("click", async (event) => {
   button.dispatchEvent(new CustomEvent("copied", { bubbles: true }));
   setTimeout(() => { delete button.dataset.done; }, DONE_MS);
 });
+
+// A key that is shown this once: whoever leaves without having taken it along is asked, once.
+const once = document.querySelector("[data-key-once]");
+if (once) {
+  let kept = false;
+  document.addEventListener("copied", () => { kept = true; });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link) return;
+    if (link.dataset.keyKept !== undefined) { kept = true; return; }
+    if (kept || link.getAttribute("href").startsWith("#")) return;
+    kept = true;
+    event.preventDefault();
+    announce("You have not copied the key. It is not shown again. Press once more to leave.");
+    let note = document.getElementById("key-not-kept");
+    if (!note) {
+      note = Object.assign(document.createElement("p"), { id: "key-not-kept", className: "alert alert-warn" });
+      note.textContent = "You have not copied the key, and it is not shown again. Press once more to leave.";
+      link.before(note);
+    }
+  });
+}

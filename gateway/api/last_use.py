@@ -1,0 +1,78 @@
+"""When and from where each key was used last: noted in memory by every call, written by one thread a few seconds later.
+
+A call pays one assignment. What a killed process had not written is lost, which a "last used" can bear. The thread
+starts with the web server (gunicorn.conf.py); whatever else imports this writes by `flush` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import DatabaseError, connection
+
+from accounts.models import ApiKey
+
+logger = logging.getLogger(__name__)
+
+FLUSH_EVERY_S = 5.0
+KEYS_MAX = 20_000
+ROWS_PER_STATEMENT = 200
+ENDPOINT_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    at: datetime
+    address: str
+    endpoint: str
+
+
+_uses: dict[int, Use] = {}
+_stop = threading.Event()
+
+
+def key_used(*, key_id: int, address: str, endpoint: str, now: datetime) -> None:
+    """Remember this use. With too many keys waiting to be written, new ones are not noted."""
+    if key_id in _uses or len(_uses) < KEYS_MAX:
+        _uses[key_id] = Use(now, address, endpoint[:ENDPOINT_CHARACTERS])
+
+
+def flush() -> int:
+    """Write what was noted; how many keys. A key that is used meanwhile is written by the next call."""
+    taken = {key_id: _uses.pop(key_id) for key_id in list(_uses)}
+    rows = [
+        ApiKey(pk=key_id, last_used_at=use.at, last_used_address=use.address or None, last_used_endpoint=use.endpoint)
+        for key_id, use in taken.items()
+    ]
+    fields = ["last_used_at", "last_used_address", "last_used_endpoint"]
+    ApiKey.objects.bulk_update(rows, fields, batch_size=ROWS_PER_STATEMENT)
+    return len(rows)
+
+
+def writer_start() -> None:
+    """Once per web process, after it was forked."""
+    _stop.clear()
+    threading.Thread(target=_run, name="last-use", daemon=True).start()
+
+
+def writer_stop() -> None:
+    """Write the rest: the process is about to end."""
+    _stop.set()
+    _flush_guarded()
+
+
+def _run() -> None:
+    while not _stop.wait(FLUSH_EVERY_S):
+        _flush_guarded()
+
+
+def _flush_guarded() -> None:
+    try:
+        flush()
+    except DatabaseError as problem:
+        logger.warning("The last use of some keys could not be written: %s", problem)
+    finally:
+        connection.close()
