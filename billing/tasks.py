@@ -10,7 +10,7 @@ from billing.recharge import recharges_run
 from billing.reconcile import reconcile
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_process
-from billing.usage_days import days_fold
+from billing.usage_days import days_fold, house_fold
 
 
 @shared_task(name="billing.tasks.stripe_events_process")
@@ -40,3 +40,4 @@ def money_notices() -> None:
 @shared_task(name="billing.tasks.usage_fold")
 def usage_fold() -> None:
     days_fold(now=timezone.now())
+    house_fold(now=timezone.now())

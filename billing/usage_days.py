@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from accounts.models import Account
-from billing.models import UsageBucket, UsageFold, UsageFolding
+from billing.models import UsageBucket, UsageFold, UsageFolding, UsageHouseDay
 
 # A day is closed for the roll-up once every transaction that began in it has surely ended.
 CLOSED_AFTER = timedelta(hours=1)
@@ -30,6 +30,15 @@ FROM billing_usagebucket WHERE account_id = %s AND bucket >= %s AND bucket < %s
 GROUP BY account_id, key_id, model_id, endpoint, plan_code, source, status, size
 """
 
+_HOUSE = """
+INSERT INTO billing_usagehouseday (day, account_id, key_id, model_id, endpoint, plan_code, source, status,
+    calls, images, amount_microusd, list_price_microusd, run_ms, gpu_time_ms)
+SELECT %s, account_id, key_id, model_id, endpoint, plan_code, source, status,
+    SUM(calls), SUM(images), SUM(amount_microusd), SUM(list_price_microusd), SUM(run_ms), SUM(gpu_time_ms)
+FROM billing_usagebucket WHERE bucket >= %s AND bucket < %s
+GROUP BY account_id, key_id, model_id, endpoint, plan_code, source, status
+"""
+
 
 def days_fold(*, now: datetime) -> int:
     """Fold what is due, account by account, each in a transaction of its own. Returns how many accounts moved."""
@@ -44,6 +53,11 @@ def _due(now: datetime) -> list[int]:
     own_zone = Account.objects.filter(pk=OuterRef("account_id")).values("time_zone")
     moved: QuerySet[UsageFolding] = UsageFolding.objects.annotate(own=Subquery(own_zone)).exclude(zone=F("own"))
     return sorted({*due, *moved.values_list("pk", flat=True)[:ACCOUNTS_PER_RUN]})
+
+
+def house_folded_through() -> date | None:
+    """The last UTC day that is folded; days before it without rows had no call."""
+    return UsageHouseDay.objects.order_by("-day").values_list("day", flat=True).first()
 
 
 def last_closed_day(zone: str, now: datetime) -> date:
@@ -71,6 +85,27 @@ def account_fold(*, account_id: int, now: datetime) -> bool:
     state.through = last
     state.save()
     return True
+
+
+def house_fold(*, now: datetime) -> int:
+    """Fold everybody's closed UTC days, each in a transaction of its own. Returns how many moved."""
+    folded = house_folded_through()
+    oldest = UsageBucket.objects.order_by("bucket").values_list("bucket", flat=True).first()
+    if oldest is None:
+        return 0
+    first = folded + timedelta(days=1) if folded else oldest.astimezone(UTC).date()
+    days = range((last_closed_day("UTC", now) - first).days + 1)
+    return sum(_house_day(first + timedelta(days=number)) for number in days)
+
+
+def _house_day(day: date) -> bool:
+    """False when another run was faster, or nothing happened on that day."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_HOUSE, [day, *_bounds(day, "UTC")])
+            return bool(cursor.rowcount)
+    except IntegrityError:
+        return False
 
 
 def _first_day(account_id: int, zone: str) -> date | None:

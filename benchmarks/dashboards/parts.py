@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.dashboards.catalogue import PART as CATALOGUE
+from benchmarks.dashboards.console import PART as CONSOLE
 from benchmarks.dashboards.part import Part
 from benchmarks.dashboards.usage import PART as USAGE
 
-PARTS: tuple[Part, ...] = (USAGE, CATALOGUE)
+PARTS: tuple[Part, ...] = (USAGE, CATALOGUE, CONSOLE)

@@ -13,6 +13,7 @@ from billing.models.holds import (
     UsageDay,
     UsageFold,
     UsageFolding,
+    UsageHouseDay,
 )
 from billing.models.payments import (
     AutoRecharge,
@@ -70,5 +71,6 @@ __all__ = [
     "UsageExport",
     "UsageFold",
     "UsageFolding",
+    "UsageHouseDay",
     "Wallet",
 ]

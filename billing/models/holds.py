@@ -217,3 +217,37 @@ class UsageFolding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} through {self.through} in {self.zone}"
+
+
+class UsageHouseDay(models.Model):
+    """One ended UTC day of all accounts: their quarters of an hour added up, sizes together.
+
+    The operator's pages read it in place of the quarters, whose sums it repeats exactly.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    day = models.DateField()
+    account_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model_id = models.CharField(max_length=120)
+    endpoint = models.CharField(max_length=60)
+    plan_code = models.CharField(max_length=24)
+    source = models.CharField(max_length=9)
+    status = models.CharField(max_length=10)
+    calls = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0)
+    amount_microusd = models.BigIntegerField(default=0)
+    list_price_microusd = models.BigIntegerField(default=0)
+    run_ms = models.BigIntegerField(default=0)
+    gpu_time_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["day", "account_id", "key_id", "model_id", "endpoint", "plan_code", "source", "status"],
+                name="usage_house_day_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.account_id} {self.model_id}: {self.calls}"

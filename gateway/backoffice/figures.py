@@ -8,13 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import BooleanField, Case, Count, Q, QuerySet, Sum, Value, When
+from django.db.models import BooleanField, Case, Count, Q, Sum, Value, When
 
 from accounts.models import Account, User
 from billing.models import EntryKind, LedgerEntry, Source, UsageBucket
+from gateway.backoffice.sums import grouped, points, usage_parts
 from inference.models import RenderWorker
 
 MS_PER_HOUR = 3_600_000
+MEASURES: dict[str, Sum] = {
+    "calls": Sum("calls"),
+    "images": Sum("images"),
+    "failed": Sum("calls", filter=Q(status="failed")),
+    "charged_microusd": Sum("amount_microusd"),
+    "free_microusd": Sum("list_price_microusd", filter=Q(source=Source.FREE_DAY)),
+    "gpu_time_ms": Sum("gpu_time_ms"),
+    "run_ms": Sum("run_ms"),
+}
 RETURNED = (EntryKind.REFUND, EntryKind.REFUND_REVERSED, EntryKind.DISPUTE, EntryKind.DISPUTE_WON)
 GIVEN = (EntryKind.GRANT, EntryKind.ADJUSTMENT)
 
@@ -77,19 +87,32 @@ def fleet_cost_microusd_per_hour() -> int:
     return sum(cost for (cost,) in costs) // len(costs) if costs else 0
 
 
-def compared(span: Span, *, per_hour_microusd: int) -> tuple[Sums, Sums]:
-    """The span and the one before it: two queries."""
-    calls = _usage(UsageBucket.objects.all(), span)
-    money = _money(span)
-    made = [
-        Sums(
-            **calls[when],
-            **money[when],
-            gpu_microusd=gpu_cost_microusd(calls[when].get("gpu_time_ms", 0), per_hour_microusd=per_hour_microusd),
+def compared(periods: tuple[Span, ...], *, per_hour_microusd: int) -> list[tuple[Sums, Sums]]:
+    """Each span and the one before it. Calls are read once for all of them, money once for each."""
+    windows = [(one.before_start, one.before_end, one.start, one.end) for one in periods]
+    edges = frozenset(moment.astimezone(UTC).date() for window in windows for moment in window)
+    first, last = min(window[0] for window in windows), max(window[3] for window in windows)
+    found = points(usage_parts(first, last, split=edges), MEASURES)
+    pairs = []
+    for span in periods:
+        money = _money(span)
+        pairs.append(
+            (
+                _sums(_within(found, span.start, span.end), money[False], per_hour_microusd),
+                _sums(_within(found, span.before_start, span.before_end), money[True], per_hour_microusd),
+            )
         )
-        for when in (False, True)
-    ]
-    return made[0], made[1]
+    return pairs
+
+
+def _within(found: list[tuple[datetime, dict[str, int]]], start: datetime, end: datetime) -> dict[str, int]:
+    inside = [sums for moment, sums in found if start <= moment < end]
+    return {name: sum(sums[name] for sums in inside) for name in MEASURES}
+
+
+def _sums(calls: dict[str, int], money: dict[str, int], per_hour_microusd: int) -> Sums:
+    gpu_microusd = gpu_cost_microusd(calls["gpu_time_ms"], per_hour_microusd=per_hour_microusd)
+    return Sums(**calls, **money, gpu_microusd=gpu_microusd)
 
 
 def _earlier(field: str, span: Span) -> Case:
@@ -98,44 +121,13 @@ def _earlier(field: str, span: Span) -> Case:
     )
 
 
-def _within(field: str, span: Span) -> Q:
-    return Q(**{f"{field}__gte": span.start, f"{field}__lte": span.end}) | Q(
-        **{f"{field}__gte": span.before_start, f"{field}__lte": span.before_end}
-    )
-
-
-def _usage(rows: QuerySet[UsageBucket], span: Span) -> dict[bool, dict[str, int]]:
-    # The outer bounds stand alone so that an index on the bucket is used.
-    rows = rows.filter(bucket__gte=span.before_start, bucket__lte=span.end).filter(_within("bucket", span))
-    found: dict[bool, dict[str, int]] = {False: {}, True: {}}
-    sums = rows.annotate(earlier=_earlier("bucket", span)).values("earlier")
-    for row in sums.annotate(
-        calls_=Sum("calls"),
-        images_=Sum("images"),
-        failed_=Sum("calls", filter=Q(status="failed")),
-        charged=Sum("amount_microusd"),
-        free=Sum("list_price_microusd", filter=Q(source=Source.FREE_DAY)),
-        gpu=Sum("gpu_time_ms"),
-        run=Sum("run_ms"),
-    ).order_by():
-        found[row["earlier"]] = {
-            "calls": row["calls_"],
-            "images": row["images_"],
-            "failed": row["failed_"] or 0,
-            "charged_microusd": row["charged"],
-            "free_microusd": row["free"] or 0,
-            "gpu_time_ms": row["gpu"],
-            "run_ms": row["run"],
-        }
-    return found
-
-
 def _money(span: Span) -> dict[bool, dict[str, int]]:
     rows = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(
         created_at__gte=span.before_start, created_at__lte=span.end
     )
     found: dict[bool, dict[str, int]] = {when: dict.fromkeys(_MONEY, 0) for when in (False, True)}
-    sums = rows.filter(_within("created_at", span)).annotate(earlier=_earlier("created_at", span))
+    inside = Q(created_at__gte=span.start) | Q(created_at__lte=span.before_end)
+    sums = rows.filter(inside).annotate(earlier=_earlier("created_at", span))
     for row in sums.values("earlier", "kind").annotate(total=Sum("amount_microusd")).order_by():
         for name, kinds in _MONEY.items():
             if row["kind"] in kinds:
@@ -158,18 +150,13 @@ class Top:
     failed: int = 0
 
 
-def top(field: str, *, since: datetime, limit: int) -> list[Top]:
+def top(field: str, *, since: datetime, until: datetime, limit: int) -> list[Top]:
     """The largest by what they were charged, then by calls. `field` is a column of the roll-up."""
-    rows = UsageBucket.objects.filter(bucket__gte=since).values(field)
-    sums = rows.annotate(
-        made=Sum("calls"),
-        drawn=Sum("images"),
-        charged=Sum("amount_microusd"),
-        bad=Sum("calls", filter=Q(status="failed")),
-    )
-    largest = sums.order_by("-charged", "-made", field)[:limit]
+    rows = grouped(usage_parts(since, until), field, MEASURES)
+    largest = sorted(rows.items(), key=lambda item: (-item[1]["charged_microusd"], -item[1]["calls"], item[0]))
     return [
-        Top(row[field], str(row[field]), row["made"], row["drawn"], row["charged"], row["bad"] or 0) for row in largest
+        Top(key, str(key), row["calls"], row["images"], row["charged_microusd"], row["failed"])
+        for key, row in largest[:limit]
     ]
 
 

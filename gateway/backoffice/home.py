@@ -60,7 +60,7 @@ def home(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     per_hour = fleet_cost_microusd_per_hour()
     periods = spans(now)
-    sums = [compared(span, per_hour_microusd=per_hour) for span in periods]
+    sums = compared(periods, per_hour_microusd=per_hour)
     waiting, workers = queues(now), fleet()
     context = {
         "now": now,
@@ -70,8 +70,8 @@ def home(request: StaffRequest) -> HttpResponse:
         "calls": call_rows(sums),
         "waiting": waiting,
         "workers": workers,
-        "customers": named(top("account_id", since=now - timedelta(days=7), limit=TOP)),
-        "models": top("model_id", since=now - timedelta(days=7), limit=TOP),
+        "customers": named(top("account_id", since=now - timedelta(days=7), until=now, limit=TOP)),
+        "models": top("model_id", since=now - timedelta(days=7), until=now, limit=TOP),
         "funnel": funnel(since=now - timedelta(days=30)),
         "refused": refused_lately(now),
         "alerts": alerts(waiting, workers, now),

@@ -20,6 +20,9 @@ from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
 from inference.models import Generation, GenerationState
 
 PER_PAGE = 50
+# What no index answers is looked for in this many calls at a time: a page costs the same whatever is asked for.
+SCANNED_MAX = 20_000
+INDEXED = frozenset({"pk", "account_id"})
 
 
 def _whole(text: str) -> int | None:
@@ -83,8 +86,10 @@ def request_log(request: StaffRequest) -> HttpResponse:
     before = _whole(request.GET.get("before", ""))
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    found = list(rows[: PER_PAGE + 1])
+    floor = None if not filters.chosen or INDEXED & set(filters.chosen) else _floor(before)
+    found = list((rows if floor is None else rows.filter(pk__gte=floor))[: PER_PAGE + 1])
     shown = [Shown(row) for row in found[:PER_PAGE]]
+    older = shown[-1].id if len(found) > PER_PAGE else floor
     accounts = {row.account_id for row in found}
     context = {
         "filters": filters,
@@ -92,9 +97,17 @@ def request_log(request: StaffRequest) -> HttpResponse:
         "states": STATES,
         "rows": shown,
         "names": dict(Account.objects.filter(pk__in=accounts).values_list("pk", "name")),
-        "next_before": shown[-1].id if len(found) > PER_PAGE else None,
+        "next_before": older,
+        "searched_only": older == floor is not None,
     }
     return console_render(request, "backoffice/requests.html", context)
+
+
+def _floor(before: int | None) -> int | None:
+    """The id down to which is searched; None when that is all there is."""
+    ids = Generation.objects.order_by("-id").values_list("pk", flat=True)
+    ids = ids.filter(pk__lt=before) if before is not None else ids
+    return next(iter(ids[SCANNED_MAX : SCANNED_MAX + 1]), None)
 
 
 @staff_page(section="requests", needs=Permission.LOOK)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -23,8 +23,10 @@ from billing.money import usd_text
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.home import change_text
 from gateway.backoffice.navigation import console_render
+from gateway.backoffice.sums import Parts, grouped, points, usage_parts
 from gateway.dashboard.ranges import NAMES, Range, step_next
 from gateway.dashboard.usage import METRICS, neutral
+from gateway.models import AuditRun
 from gateway.templatetags.units import ms, number, spent
 
 # The name in the address, the column, the words.
@@ -41,8 +43,10 @@ NUMBERED = frozenset({"account", "key"})
 STEPS = {"hour": "Hour", "day": "Day"}
 ROWS_MAX = 200
 # More points than this say nothing on a screen: longer spans go by the day.
-HOURS_MAX = 24 * 31
+HOURS_MAX = 24 * 7 + 1
 SUMS = ("calls", "images", "amount_microusd", "list_price_microusd", "run_ms", "gpu_time_ms")
+MEASURES: dict[str, Sum] = {name: Sum(name) for name in SUMS} | {"failed": Sum("calls", filter=Q(status="failed"))}
+Points = list[tuple[datetime, dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Selection:
     def parse(cls, request: StaffRequest, now: datetime) -> Selection:
         span = Range.parse(request.GET.get("range", ""), now=now, zone=UTC)
         step = request.GET.get("step", "")
+        if not span.hourly:
+            span = Range(key=span.key, start=span.start, end=span.end, unit="day", zone=UTC)
         if step == "hour" and (now - span.start).total_seconds() / 3600 <= HOURS_MAX:
             span = Range(key=span.key, start=span.start, end=span.end, unit="hour", zone=UTC)
         asked = {name: request.GET.get(name, "").strip()[:120] for name in DIMENSIONS}
@@ -74,13 +80,22 @@ class Selection:
         """As long a span, just before this one."""
         return self.span.start - (self.span.end - self.span.start), self.span.start
 
-    def rows(self, start: datetime, end: datetime) -> QuerySet[UsageBucket]:
-        found = UsageBucket.objects.filter(bucket__gte=start, bucket__lt=end)
-        for name, value in self.filters.items():
-            if name in NUMBERED and not (value.isdecimal() and len(value) < 19):
-                return found.none()
-            found = found.filter(**{DIMENSIONS[name][0]: value})
-        return found
+    @property
+    def columns(self) -> dict[str, str] | None:
+        """The filters by column; None when a number is asked for that is none, which nothing fits."""
+        if any(not (self.filters[name].isdecimal() and len(self.filters[name]) < 19) for name in self.numbered):
+            return None
+        return {DIMENSIONS[name][0]: value for name, value in self.filters.items()}
+
+    @property
+    def numbered(self) -> frozenset[str]:
+        return NUMBERED & set(self.filters)
+
+    def parts(self, start: datetime, end: datetime) -> Parts:
+        """The rows of a span. An hourly chart needs every quarter; else whole days are read folded."""
+        found = usage_parts(start, end, folded=not self.span.hourly)
+        columns = self.columns
+        return found.none() if columns is None else found.filter(**columns)
 
 
 @staff_page(section="usage", needs=Permission.LOOK)
@@ -88,8 +103,9 @@ class Selection:
 def usage(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     chosen = Selection.parse(request, now)
-    current, earlier = chosen.rows(chosen.span.start, now), chosen.rows(*chosen.before)
-    total, before = totals(current), totals(earlier)
+    current, earlier = chosen.parts(chosen.span.start, now), chosen.parts(*chosen.before)
+    drawn, drawn_before = points(current, MEASURES), points(earlier, MEASURES)
+    total, before = totals(drawn), totals(drawn_before)
     context = {
         "chosen": chosen,
         "now": now,
@@ -99,17 +115,18 @@ def usage(request: StaffRequest) -> HttpResponse:
         "metrics": [(key, name) for key, (name, _) in METRICS.items()],
         "dimensions": [(key, words, chosen.filters.get(key, "")) for key, (_, words) in DIMENSIONS.items()],
         "cards": cards(total, before),
-        "chart": chart(current, earlier, chosen),
+        "chart": chart(drawn, drawn_before, chosen),
         "table": breakdown(current, earlier, chosen),
         "group_name": DIMENSIONS[chosen.group][1],
-        "ledger": ledger_of(chosen, total, now),
+        "ledger": ledger_of(chosen, total, now) if request.GET.get("prove") else None,
+        "proof": AuditRun.objects.order_by("-id").only("ran_at", "differences").first(),
+        "provable": not set(chosen.filters) - {"account"},
     }
     return console_render(request, "backoffice/usage.html", context)
 
 
-def totals(rows: QuerySet[UsageBucket]) -> dict[str, int]:
-    found = rows.aggregate(**{name: Sum(name) for name in SUMS})
-    return {name: value or 0 for name, value in found.items()}
+def totals(found: Points) -> dict[str, int]:
+    return {name: sum(sums[name] for _, sums in found) for name in MEASURES}
 
 
 def cards(total: dict[str, int], before: dict[str, int]) -> list[dict[str, str]]:
@@ -139,13 +156,10 @@ def ledger_of(chosen: Selection, total: dict[str, int], now: datetime) -> dict[s
     return {"amount_microusd": taken, "equal": taken == total["amount_microusd"]}
 
 
-def _measure(rows: QuerySet[UsageBucket], metric: str) -> tuple[QuerySet[UsageBucket], str]:
-    if metric == "errors":
-        return rows.filter(status="failed"), "calls"
-    return rows, {"money": "amount_microusd", "images": "images", "run": "run_ms"}.get(metric, "calls")
+COLUMNS = {"money": "amount_microusd", "images": "images", "run": "run_ms", "errors": "failed"}
 
 
-def chart(current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen: Selection) -> dict[str, Any]:
+def chart(current: Points, earlier: Points, chosen: Selection) -> dict[str, Any]:
     """Two series: this span, and the one before it laid over it step by step."""
     title, unit = METRICS[chosen.metric]
     steps = chosen.span.steps()
@@ -168,16 +182,15 @@ def chart(current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen
     }
 
 
-def _series(rows: QuerySet[UsageBucket], chosen: Selection, start: datetime, length: int) -> list[tuple[int, int]]:
+def _series(found: Points, chosen: Selection, start: datetime, length: int) -> list[tuple[int, int]]:
     """Per step from `start`: the metric's sum, and the calls behind it."""
-    measured, column = _measure(rows, chosen.metric)
+    column = COLUMNS.get(chosen.metric, "calls")
     step_s = (step_next(chosen.span.start, unit=chosen.span.unit, zone=UTC) - chosen.span.start).total_seconds()
     cells = [(0, 0)] * length
-    sums = measured.values_list("bucket").annotate(total=Sum(column), made=Sum("calls")).order_by()
-    for bucket, total, made in sums:
-        at = int((bucket - start).total_seconds() // step_s)
+    for moment, sums in found:
+        at = int((moment - start).total_seconds() // step_s)
         if 0 <= at < length:
-            cells[at] = (cells[at][0] + total, cells[at][1] + made)
+            cells[at] = (cells[at][0] + sums[column], cells[at][1] + sums["calls"])
     return cells
 
 
@@ -196,26 +209,24 @@ def _text(metric: str, cell: tuple[int, int]) -> str:
     return ms(total / calls if calls else None) if metric == "run" else number(total)
 
 
-def breakdown(
-    current: QuerySet[UsageBucket], earlier: QuerySet[UsageBucket], chosen: Selection
-) -> list[dict[str, Any]]:
+def breakdown(current: Parts, earlier: Parts, chosen: Selection) -> list[dict[str, Any]]:
     """One row per value of the chosen dimension, the largest charges first, each with its change."""
     column = DIMENSIONS[chosen.group][0]
-    sums = {name: Sum(name) for name in SUMS}
-    rows = list(current.values(column).annotate(**sums).order_by("-amount_microusd", "-calls", column)[:ROWS_MAX])
-    values = [row[column] for row in rows]
-    was = earlier.filter(**{f"{column}__in": values}).values_list(column).annotate(Sum("calls"), Sum("amount_microusd"))
-    before = {value: (calls, amount) for value, calls, amount in was.order_by()}
+    sums = grouped(current, column, MEASURES)
+    largest = sorted(sums, key=lambda value: (-sums[value]["amount_microusd"], -sums[value]["calls"], value))
+    values = largest[:ROWS_MAX]
+    before = grouped(earlier, column, MEASURES)
+    nothing = dict.fromkeys(MEASURES, 0)
     names = names_of(chosen.group, values)
     return [
         {
-            "value": row[column],
-            "name": names.get(row[column], str(row[column])),
-            "calls_change": change_text(row["calls"], before.get(row[column], (0, 0))[0]),
-            "amount_change": change_text(row["amount_microusd"], before.get(row[column], (0, 0))[1]),
-            **row,
+            "value": value,
+            "name": names.get(value, str(value)),
+            "calls_change": change_text(sums[value]["calls"], before.get(value, nothing)["calls"]),
+            "amount_change": change_text(sums[value]["amount_microusd"], before.get(value, nothing)["amount_microusd"]),
+            **sums[value],
         }
-        for row in rows
+        for value in values
     ]
 
 
@@ -235,8 +246,12 @@ def usage_csv(request: StaffRequest) -> StreamingHttpResponse:
     """The roll-up rows behind the page, streamed, with its filters. Formula-like texts are neutralised."""
     now = timezone.now()
     chosen = Selection.parse(request, now)
-    rows = chosen.rows(chosen.span.start, now).order_by("bucket", "pk")
-    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
+    rows = usage_parts(chosen.span.start, now, folded=False)
+    columns = chosen.columns
+    chosen_rows = rows.quarters.none() if columns is None else rows.quarters.filter(**columns)
+    response = StreamingHttpResponse(
+        _csv_lines(chosen_rows.order_by("bucket", "pk")), content_type="text/csv; charset=utf-8"
+    )
     response["Content-Disposition"] = f'attachment; filename="usage-{chosen.span.key}.csv"'
     return response
 

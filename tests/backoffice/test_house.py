@@ -44,6 +44,15 @@ class TestLog:
         older = as_owner.get(f"/console/requests?before={context['next_before']}").context
         assert ([row.id for row in older["rows"]], older["next_before"]) == ([calls[0].pk], None)
 
+    def test_what_no_index_answers_is_searched_piece_by_piece(
+        self, as_owner: Client, calls: list[Generation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "SCANNED_MAX", 2)
+        first = as_owner.get("/console/requests?state=failed")
+        assert (first.context["rows"], "Search further back" in first.content.decode()) == ([], True)
+        older = as_owner.get(f"/console/requests?state=failed&before={first.context['next_before']}").context
+        assert ([row.id for row in older["rows"]], older["next_before"]) == ([calls[0].pk], None)
+
     @pytest.mark.parametrize(
         ("query", "count"),
         [("state=failed", 1), ("error=out_of_memory", 1), ("model=demo", 4), ("worker=gpu-9", 0), ("state=odd", 4)],

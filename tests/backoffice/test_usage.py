@@ -13,7 +13,8 @@ from django.db.models import Sum
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from billing.models import EntryKind, LedgerEntry, UsageBucket
+from billing.models import EntryKind, LedgerEntry, UsageBucket, UsageHouseDay
+from billing.usage_days import house_fold
 from tests.backoffice.test_home import NOON, paid_call, payer  # noqa: F401 - a fixture
 from tests.conftest import Member
 
@@ -34,14 +35,14 @@ def at_noon(two_spans: None) -> Iterator[None]:
 @pytest.mark.usefixtures("at_noon")
 class TestUsage:
     def test_its_sum_is_the_ledgers_to_the_micro_dollar(self, as_owner: Client) -> None:
-        context = as_owner.get("/console/usage?range=30d").context
+        context = as_owner.get("/console/usage?range=30d&prove=1").context
         taken = -LedgerEntry.objects.filter(kind=EntryKind.CAPTURE).aggregate(t=Sum("amount_microusd"))["t"]
         assert context["ledger"] == {"amount_microusd": taken, "equal": True}
         assert sum(row["amount_microusd"] for row in context["table"]) == taken > 0
 
     def test_a_bucket_that_differs_from_the_ledger_is_told(self, as_owner: Client) -> None:
         UsageBucket.objects.filter(amount_microusd__gt=0).update(amount_microusd=1)
-        assert "Not the ledger" in as_owner.get("/console/usage?range=30d").content.decode()
+        assert "Not the ledger" in as_owner.get("/console/usage?range=30d&prove=1").content.decode()
 
     def test_it_compares_with_the_span_before(self, as_owner: Client, alice: Member) -> None:
         rows = as_owner.get("/console/usage?range=7d&group=account").context["table"]
@@ -85,11 +86,36 @@ class TestUsage:
         filtered = as_owner.get("/console/usage.csv?range=30d&model=demo")
         assert len(b"".join(filtered.streaming_content).splitlines()) == len(rows)  # type: ignore[attr-defined]
 
+    @pytest.mark.parametrize(
+        "path", ["/console/usage?range=30d&group=account", "/console/usage?range=7d&status=failed"]
+    )
+    def test_folded_days_give_the_same_page(self, as_owner: Client, path: str) -> None:
+        def shown() -> tuple[object, ...]:
+            context = as_owner.get(path).context
+            return context["cards"], context["chart"]["data"], context["table"]
+
+        before = shown()
+        assert house_fold(now=NOON) > 0
+        assert UsageHouseDay.objects.exists()
+        assert shown() == before
+        assert house_fold(now=NOON) == 0
+        UsageHouseDay.objects.update(calls=1000)
+        assert shown() != before or "failed" in path
+
+    def test_folded_days_give_the_same_first_screen(self, as_owner: Client) -> None:
+        def shown() -> tuple[object, ...]:
+            context = as_owner.get("/console").context
+            return context["money"], context["calls"], context["customers"], context["models"]
+
+        before = shown()
+        house_fold(now=NOON)
+        assert shown() == before
+
     def test_it_asks_few_queries(self, as_owner: Client) -> None:
         as_owner.get("/console/usage")
         with CaptureQueriesContext(connection) as asked:
             as_owner.get("/console/usage?range=30d&group=key")
-        assert len(asked) <= 11
+        assert len(asked) <= 16
 
 
 def test_days_are_utc(as_owner: Client, payer: Member) -> None:  # noqa: F811
