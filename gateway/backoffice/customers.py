@@ -25,7 +25,7 @@ from billing.pricing import price_in_force
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.catalogue_edit import price_codes
-from gateway.backoffice.forms import LIMITS, GrantForm, LimitsForm, OwnPriceForm, PlanForm, ReasonForm
+from gateway.backoffice.forms import LIMITS, EraseForm, GrantForm, LimitsForm, OwnPriceForm, PlanForm, ReasonForm
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import generations_of
@@ -97,16 +97,16 @@ def plan_choices(now: datetime) -> list[tuple[str, str]]:
 @staff_page(section="customers", needs=Permission.LOOK)
 @require_safe
 def customer(request: StaffRequest, account_id: int) -> HttpResponse:
-    return _page(request, _account(account_id))
+    return page_of(request, account_found(account_id))
 
 
-def _account(account_id: int) -> Account:
+def account_found(account_id: int) -> Account:
     if account_id >= 2**63:
         raise Http404
     return get_object_or_404(Account.objects.select_related("wallet"), pk=account_id)
 
 
-def _page(request: StaffRequest, account: Account, failed: forms.Form | None = None) -> HttpResponse:
+def page_of(request: StaffRequest, account: Account, failed: forms.Form | None = None) -> HttpResponse:
     """The account's page. A form that was refused stands in it with its errors."""
     now = timezone.now()
     members = Membership.objects.filter(account=account).select_related("user").order_by("created_at")
@@ -143,16 +143,19 @@ def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[s
         "resume": ReasonForm(prefix="resume"),
         "sign_out": ReasonForm(prefix="sign_out"),
         "key": ReasonForm(prefix="key"),
+        "act": ReasonForm(prefix="act"),
+        "export": ReasonForm(prefix="export"),
+        "erase": EraseForm(account_id=account.pk, prefix="erase"),
     }
     return fresh | ({str(failed.prefix): failed} if failed is not None else {})
 
 
-def _act(
+def answer(
     request: StaffRequest, account: Account, form: forms.Form, act: Callable[[dict[str, Any]], str]
 ) -> HttpResponse:
     """Do it and say what was done, or show the page again with what is wrong."""
     if not form.is_valid():
-        response = _page(request, account, form)
+        response = page_of(request, account, form)
         response.status_code = 400
         return response
     messages.success(request, act(form.cleaned_data))
@@ -162,7 +165,7 @@ def _act(
 @staff_page(section="customers", needs=Permission.FUNDS)
 @require_POST
 def customer_grant(request: StaffRequest, account_id: int) -> HttpResponse:
-    account = _account(account_id)
+    account = account_found(account_id)
 
     def act(data: dict[str, Any]) -> str:
         granted = actions.account_grant(
@@ -175,13 +178,13 @@ def customer_grant(request: StaffRequest, account_id: int) -> HttpResponse:
         )
         return "The funds are granted." if granted else "This form was sent before: nothing more was granted."
 
-    return _act(request, account, GrantForm(request.POST, prefix="grant"), act)
+    return answer(request, account, GrantForm(request.POST, prefix="grant"), act)
 
 
 @staff_page(section="customers", needs=Permission.FUNDS)
 @require_POST
 def customer_plan(request: StaffRequest, account_id: int) -> HttpResponse:
-    account, now = _account(account_id), timezone.now()
+    account, now = account_found(account_id), timezone.now()
 
     def act(data: dict[str, Any]) -> str:
         actions.account_plan_change(
@@ -194,13 +197,13 @@ def customer_plan(request: StaffRequest, account_id: int) -> HttpResponse:
         )
         return "The plan is changed."
 
-    return _act(request, account, PlanForm(request.POST, plans=plan_choices(now), prefix="plan"), act)
+    return answer(request, account, PlanForm(request.POST, plans=plan_choices(now), prefix="plan"), act)
 
 
 @staff_page(section="customers", needs=Permission.FUNDS)
 @require_POST
 def customer_limits(request: StaffRequest, account_id: int) -> HttpResponse:
-    account, form = _account(account_id), LimitsForm(request.POST, prefix="limits")
+    account, form = account_found(account_id), LimitsForm(request.POST, prefix="limits")
 
     def act(data: dict[str, Any]) -> str:
         actions.account_limits_set(
@@ -208,14 +211,14 @@ def customer_limits(request: StaffRequest, account_id: int) -> HttpResponse:
         )
         return "The limits are set; they hold within a second."
 
-    return _act(request, account, form, act)
+    return answer(request, account, form, act)
 
 
 @staff_page(section="customers", needs=Permission.PRICES)
 @require_POST
 def customer_price(request: StaffRequest, account_id: int) -> HttpResponse:
     """A price of this account's own, from now on."""
-    account, now = _account(account_id), timezone.now()
+    account, now = account_found(account_id), timezone.now()
 
     def act(data: dict[str, Any]) -> str:
         code = data["price_code"]
@@ -231,49 +234,49 @@ def customer_price(request: StaffRequest, account_id: int) -> HttpResponse:
         )
         return f"{account.name} pays its own price for {code} from now on."
 
-    return _act(request, account, OwnPriceForm(request.POST, codes=price_codes(), prefix="price"), act)
+    return answer(request, account, OwnPriceForm(request.POST, codes=price_codes(), prefix="price"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)
 @require_POST
 def customer_suspend(request: StaffRequest, account_id: int) -> HttpResponse:
-    account = _account(account_id)
+    account = account_found(account_id)
 
     def act(data: dict[str, Any]) -> str:
         actions.account_suspend(account=account, reason=data["reason"], by=request.user, now=timezone.now())
         return "The account is suspended: its keys are refused within a second."
 
-    return _act(request, account, ReasonForm(request.POST, prefix="suspend"), act)
+    return answer(request, account, ReasonForm(request.POST, prefix="suspend"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)
 @require_POST
 def customer_resume(request: StaffRequest, account_id: int) -> HttpResponse:
-    account = _account(account_id)
+    account = account_found(account_id)
 
     def act(data: dict[str, Any]) -> str:
         actions.account_resume(account=account, reason=data["reason"], by=request.user, now=timezone.now())
         return "The account may call again."
 
-    return _act(request, account, ReasonForm(request.POST, prefix="resume"), act)
+    return answer(request, account, ReasonForm(request.POST, prefix="resume"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)
 @require_POST
 def customer_sign_out(request: StaffRequest, account_id: int) -> HttpResponse:
-    account = _account(account_id)
+    account = account_found(account_id)
 
     def act(data: dict[str, Any]) -> str:
         count = actions.account_sign_out(account=account, reason=data["reason"], by=request.user, now=timezone.now())
         return f"{count} sessions ended."
 
-    return _act(request, account, ReasonForm(request.POST, prefix="sign_out"), act)
+    return answer(request, account, ReasonForm(request.POST, prefix="sign_out"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)
 @require_POST
 def customer_key_revoke(request: StaffRequest, account_id: int, key_id: int) -> HttpResponse:
-    account = _account(account_id)
+    account = account_found(account_id)
     api_key = get_object_or_404(keys_of(account).select_related("account"), pk=key_id)
 
     def act(data: dict[str, Any]) -> str:
@@ -282,4 +285,4 @@ def customer_key_revoke(request: StaffRequest, account_id: int, key_id: int) -> 
         )
         return "The key is revoked." if revoked else "It was revoked before."
 
-    return _act(request, account, ReasonForm(request.POST, prefix="key"), act)
+    return answer(request, account, ReasonForm(request.POST, prefix="key"), act)

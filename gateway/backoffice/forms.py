@@ -163,3 +163,20 @@ class OwnPriceForm(ReasonForm):
 
     def clean_amount(self) -> int:
         return amount_clean(self.cleaned_data["amount"])
+
+
+class EraseForm(ReasonForm):
+    """Who erases an account writes its number, so that it is not done by a slip."""
+
+    number = forms.IntegerField(label="The account's number, to be sure", min_value=1)
+    field_order = ("number", "reason")
+
+    def __init__(self, *args: object, account_id: int, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.account_id = account_id
+
+    def clean_number(self) -> int:
+        number: int = self.cleaned_data["number"]
+        if number != self.account_id:
+            raise ValidationError(f"This account's number is {self.account_id}.")
+        return number

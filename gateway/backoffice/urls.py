@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from gateway.backoffice import (
     catalogue,
     catalogue_edit,
+    customer_data,
     customers,
     home,
     house,
@@ -34,6 +35,10 @@ urlpatterns = [
         customers.customer_key_revoke,
         name="customer_key_revoke",
     ),
+    path("console/customers/<int:account_id>/act", customer_data.customer_act, name="customer_act"),
+    path("console/customers/<int:account_id>/export", customer_data.customer_export, name="customer_export"),
+    path("console/customers/<int:account_id>/erase", customer_data.customer_erase, name="customer_erase"),
+    path("console/act/stop", customer_data.act_stop, name="act_stop"),
     path("console/requests", requests.request_log, name="requests"),
     path("console/requests/<int:generation_id>", requests.request_detail, name="request"),
     path("console/webhooks", requests.webhooks, name="webhooks"),

@@ -16,9 +16,13 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from accounts.models import Account, Membership, Role, User
+from gateway.backoffice.access import Permission, permissions_of
+from gateway.backoffice.actions import staff_action_record
 from gateway.templatetags.units import zone
 
 SESSION_ACCOUNT = "account_id"
+SESSION_ACTING = "acting_account_id"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 EVERYONE = frozenset(Role)
 MAKERS = frozenset({Role.OWNER, Role.DEVELOPER})
 PAYERS = frozenset({Role.OWNER, Role.BILLING})
@@ -36,8 +40,19 @@ class AccountRequest(HttpRequest):
 Page = Callable[..., HttpResponseBase]
 
 
+def membership_acted(request: HttpRequest) -> Membership | None:
+    """What staff has who acts for a customer: a developer's part, which nobody pays or invites with. Never saved."""
+    account_id, user = request.session.get(SESSION_ACTING), cast(User, request.user)
+    if not account_id or Permission.CUSTOMERS not in permissions_of(user):
+        return None
+    account = Account.objects.filter(pk=account_id).first()
+    return Membership(account=account, user=user, role=Role.DEVELOPER) if account else None
+
+
 def membership_in_use(request: HttpRequest) -> Membership | None:
     """The membership whose account the person looks at: the one chosen last, else their first."""
+    if acted := membership_acted(request):
+        return acted
     mine = Membership.objects.filter(user=cast(User, request.user)).select_related("account")
     chosen = request.session.get(SESSION_ACCOUNT)
     return (chosen and mine.filter(account_id=chosen).first()) or mine.order_by("created_at", "pk").first()
@@ -58,6 +73,9 @@ def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable
             page.section = section  # type: ignore[attr-defined]
             if page.role not in roles:
                 raise PermissionDenied
+            page.acting = membership.pk is None  # type: ignore[attr-defined]
+            if page.acting and request.method not in SAFE:  # type: ignore[attr-defined]
+                acted_record(page)
             with timezone.override(zone(page.account.time_zone)):
                 response = view(page, *args, **kwargs)
             response.headers.setdefault("Cache-Control", "private, no-store")
@@ -66,3 +84,14 @@ def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable
         return inner
 
     return wrap
+
+
+def acted_record(request: AccountRequest) -> None:
+    """Written before it is done: whatever comes of it was asked for."""
+    staff_action_record(
+        by=request.user,
+        action="act as customer",
+        target=f"account:{request.account.pk}",
+        after={"asked": f"{request.method} {request.path}"},
+        now=timezone.now(),
+    )

@@ -66,6 +66,7 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
     return {
         "account": getattr(request, "account", None),
         "role": getattr(request, "role", None),
+        "acting": getattr(request, "acting", False),
         "app_nav": NAVIGATION,
         "section": section,
     }

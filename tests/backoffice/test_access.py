@@ -35,6 +35,10 @@ NEEDS = {
     "customer_sign_out": CUSTOMERS,
     "customer_key_revoke": CUSTOMERS,
     "customer_price": PRICES,
+    "customer_act": CUSTOMERS,
+    "customer_export": CUSTOMERS,
+    "customer_erase": ERASE,
+    "act_stop": CUSTOMERS,
     "requests": LOOK,
     "request": LOOK,
     "webhooks": LOOK,
@@ -60,6 +64,7 @@ NEEDS = {
     "staff": RECORDS,
 }
 POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
+    "act_stop",
     "worker_command",
     "queue_act",
     "model_publish",
