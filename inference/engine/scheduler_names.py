@@ -56,28 +56,42 @@ SUBSTITUTES = {
         note="ScoreSdeVeScheduler is for pixel models; EulerAncestralDiscreteScheduler was used.",
     ),
 }
-# Names of the AUTOMATIC1111 interface, as its users send them; a trailing "karras" is understood for each.
+# Names of the AUTOMATIC1111 interface, as its users send them. "karras" or "exponential" may follow each; `_plain` also
+# understands the spellings of ComfyUI and k-diffusion.
 NICKNAMES = {
     "euler": Choice("EulerDiscreteScheduler"),
     "euler a": Choice("EulerAncestralDiscreteScheduler"),
     "euler ancestral": Choice("EulerAncestralDiscreteScheduler"),
     "lms": Choice("LMSDiscreteScheduler"),
     "heun": Choice("HeunDiscreteScheduler"),
+    "dpm fast": Choice(
+        "DPMSolverSinglestepScheduler", note="DPM fast is not available; DPMSolverSinglestepScheduler was used."
+    ),
+    "dpm adaptive": Choice(
+        "DPMSolverMultistepScheduler",
+        note="DPM adaptive chooses its own steps, which is not available; DPMSolverMultistepScheduler was used.",
+    ),
+    "restart": Choice(
+        "HeunDiscreteScheduler", note="The Restart sampler is not available; HeunDiscreteScheduler was used."
+    ),
     "dpm2": Choice("KDPM2DiscreteScheduler"),
     "dpm2 a": Choice("KDPM2AncestralDiscreteScheduler"),
     "dpm++ 2s a": Choice("DPMSolverSinglestepScheduler"),
     "dpm++ 2m": Choice("DPMSolverMultistepScheduler"),
     "dpm++ 2m sde": Choice("DPMSolverMultistepScheduler", SDE),
+    "dpm++ 2m sde heun": Choice("DPMSolverMultistepScheduler", SDE | {"solver_type": "heun"}),
     "dpm++ 3m sde": Choice("DPMSolverMultistepScheduler", SDE | {"solver_order": 3}),
     "dpm++ sde": Choice("DPMSolverSDEScheduler"),
     "plms": Choice("PNDMScheduler"),
     "deis": Choice("DEISMultistepScheduler"),
     "unipc": Choice("UniPCMultistepScheduler"),
+    "uni pc": Choice("UniPCMultistepScheduler"),
     "lcm": Choice("LCMScheduler"),
     "tcd": Choice("TCDScheduler"),
     "ddim": Choice("DDIMScheduler"),
     "ddpm": Choice("DDPMScheduler"),
 }
+NOISE_LEVELS = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas"}
 # "dpmsolver+++" is how the documentation of the API writes it.
 ALGORITHMS = {
     "dpmsolver": "dpmsolver",
@@ -96,9 +110,20 @@ def resolve(name: str) -> Choice | None:
         for known in (*CLASSIC, *FLOW, *SUBSTITUTES):
             if known.lower() == candidate.lower():
                 return SUBSTITUTES.get(known, Choice(known))
-    short = text.lower().removesuffix(" scheduler")
-    plain = short.removesuffix("karras").strip()
+    plain, levels = _plain(text)
     choice = NICKNAMES.get(plain)
-    if choice and plain != short:
-        return Choice(choice.class_name, choice.settings | {"use_karras_sigmas": True}, choice.note)
+    if choice and levels:
+        return Choice(choice.class_name, choice.settings | {levels: True}, choice.note)
     return choice
+
+
+def _plain(text: str) -> tuple[str, str]:
+    """A nickname as AUTOMATIC1111 spells it, and the setting of noise levels that its last word means, or ""."""
+    plain, levels = text.lower().removesuffix(" scheduler"), ""
+    for word, setting in NOISE_LEVELS.items():
+        if plain.endswith(f" {word}"):
+            plain, levels = plain.removesuffix(word).strip(), setting
+    plain = plain.removeprefix("k ").replace("dpmpp", "dpm++").replace("dpm 2", "dpm2")
+    if plain.startswith("dpm"):
+        plain = plain.replace(" ancestral", " a")
+    return plain, levels

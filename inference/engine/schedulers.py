@@ -70,9 +70,12 @@ def plan(
     if from_picture and not hasattr(CLASSES[choice.class_name], "add_noise") and choice.class_name in CLASSIC:
         notes.append(f"{choice.class_name} cannot start from a picture; {own_name} was used.")
         choice = Choice(own_name)
-    settings = dict(choice.settings)
     accepted = _parameters(CLASSES[choice.class_name].__init__)
-    if karras and "use_karras_sigmas" in accepted:
+    settings = {field: value for field, value in choice.settings.items() if field in accepted}
+    if settings.keys() != choice.settings.keys():
+        refused = ", ".join(sorted(choice.settings.keys() - settings.keys()))
+        notes.append(f"{refused} had no effect: {choice.class_name} has no such choice.")
+    if karras and "use_karras_sigmas" in accepted and "use_exponential_sigmas" not in settings:
         settings["use_karras_sigmas"] = True
     wanted = ALGORITHMS.get((algorithm or "").strip().lower())
     if wanted and "algorithm_type" in accepted and choice.class_name.startswith("DPMSolver"):

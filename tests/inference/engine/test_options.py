@@ -81,6 +81,46 @@ class TestSchedulerNames:
         assert output.used["use_karras_sigmas"] is False
         assert output.used["algorithm_type"] is None
 
+    def test_a_name_asks_for_noise_levels_that_its_scheduler_may_not_have(self, bench: Bench) -> None:
+        """Ancestral Euler knows no Karras levels: the reply must not say that they were used."""
+        (output,) = bench.finish(bench.submit(spec(SD15, scheduler="Euler a Karras", use_karras_sigmas=True)))
+        assert output.used["scheduler"] == "EulerAncestralDiscreteScheduler"
+        assert output.used["use_karras_sigmas"] is False
+        assert any("use_karras_sigmas" in note for note in output.notes)
+
+    def test_exponential_noise_levels_go_before_karras(self, bench: Bench) -> None:
+        told = {"use_karras_sigmas": True, "num_inference_steps": 3}
+        names = ("DPM++ 2M Exponential", "DPM++ 2M Karras")
+        jobs = [bench.submit(spec(SD15, scheduler=name, **told)) for name in names]
+        exponential, karras = bench.finish(*jobs)
+        assert exponential.used["use_karras_sigmas"] is False
+        assert karras.used.get("use_karras_sigmas", True) is True
+        assert exponential.images[0].image.tobytes() != karras.images[0].image.tobytes()
+
+    @pytest.mark.parametrize(
+        ("name", "usual"),
+        [
+            ("euler_ancestral", "Euler a"),
+            ("k_euler_a", "Euler a"),
+            ("k_dpm_2_ancestral", "DPM2 a"),
+            ("dpm_2", "DPM2"),
+            ("dpmpp_2m", "DPM++ 2M"),
+            ("dpmpp_2m_sde", "DPM++ 2M SDE"),
+            ("dpmpp_2s_ancestral", "DPM++ 2S a"),
+            ("dpmpp_2m_karras", "DPM++ 2M Karras"),
+            ("uni_pc", "UniPC"),
+        ],
+    )
+    def test_other_interfaces_spell_the_same_samplers_their_way(self, name: str, usual: str) -> None:
+        assert resolve(name) is not None
+        assert resolve(name) == resolve(usual)
+
+    @pytest.mark.parametrize("name", ["DPM fast", "DPM adaptive", "Restart", "DPM++ 2M SDE Heun"])
+    def test_samplers_of_automatic1111_draw_or_say_what_drew_instead(self, bench: Bench, name: str) -> None:
+        (output,) = bench.finish(bench.submit(spec(SD15, scheduler=name, num_inference_steps=3)))
+        said = any(name.split()[0] in note for note in output.notes)
+        assert said is (name != "DPM++ 2M SDE Heun")
+
     def test_the_documented_misspelling_of_the_algorithm_is_understood(self, bench: Bench) -> None:
         job = spec(SD15, scheduler="DPMSolverMultistepScheduler", algorithm_type="dpmsolver+++")
         (output,) = bench.finish(bench.submit(job))
