@@ -35,7 +35,7 @@ UNET_BLOCK = re.compile(r"(down|up|mid)_blocks?\.?(\d+)?\.(resnets|attentions|do
 
 
 def single_file_state(pipe: Any) -> State:
-    """`pipe` as one checkpoint in its original layout: SD 1.x, SDXL, SDXL refiner, SD3 or Flux, by what it holds."""
+    """`pipe` as one checkpoint in its original layout: SD 1 or 2, SDXL or its refiner, SD3, Flux."""
     if hasattr(pipe, "transformer"):
         state = _sd3_file(pipe) if hasattr(pipe, "text_encoder_3") else _flux_file(pipe)
     else:
@@ -47,6 +47,8 @@ def single_file_state(pipe: Any) -> State:
 
 def _text_encoders(pipe: Any) -> State:
     if not hasattr(pipe, "text_encoder_2"):
+        if pipe.unet.config.use_linear_projection:  # SD 2.x reads its text with OpenCLIP's encoder
+            return _open_clip(pipe.text_encoder, "cond_stage_model.model.")
         return _clip(pipe.text_encoder, "cond_stage_model.transformer.")
     if pipe.text_encoder is None:
         return _open_clip(pipe.text_encoder_2, "conditioner.embedders.0.model.")

@@ -156,6 +156,16 @@ def sd15(seed: int = 0, *, in_channels: int = 4, scheduler: Any = None) -> Stabl
     )
 
 
+def sd2(seed: int = 0) -> StableDiffusionPipeline:
+    """Stable Diffusion 2.x: linear projections around attention, and velocity in place of noise as prediction."""
+    scheduler = DDIMScheduler(
+        clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction", **NOISE_SCHEDULE
+    )
+    pipe = sd15(seed, scheduler=scheduler)
+    pipe.register_modules(unet=unet(use_linear_projection=True))
+    return pipe
+
+
 def sdxl(seed: int = 0, *, in_channels: int = 4) -> StableDiffusionXLPipeline:
     """The two encoders differ in width, as in the real model: readers of single files tell them apart by it."""
     torch.manual_seed(seed)

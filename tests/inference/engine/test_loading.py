@@ -25,7 +25,10 @@ from tests.support import tiny_checkpoints, tiny_models
 
 MAKERS: dict[str, tuple[Family, Callable[[], Any]]] = {
     "sd15": (Family.SD15, tiny_models.sd15),
+    "sd15-inpainting": (Family.SD15, lambda: tiny_models.sd15(in_channels=9)),
+    "sd2": (Family.SD15, tiny_models.sd2),
     "sdxl": (Family.SDXL, tiny_models.sdxl),
+    "sdxl-inpainting": (Family.SDXL, lambda: tiny_models.sdxl(in_channels=9)),
     "sdxl-refiner": (Family.SDXL, tiny_models.sdxl_refiner),
     "sd3-medium": (Family.SD3, tiny_models.sd3),
     "sd35-medium": (Family.SD3, lambda: tiny_models.sd3(dual_attention_layers=(0,), qk_norm="rms_norm")),
@@ -71,7 +74,7 @@ class TestReload:
         family, build = MAKERS[layout]
         pipe = build()
         save_file(tiny_checkpoints.single_file_state(pipe), tmp_path / "file.safetensors")
-        tiny_checkpoints.write_configuration(pipe, tmp_path / "configs" / f"{layout}.json")
+        tiny_checkpoints.write_configuration(pipe, tmp_path / "configs" / f"{layout.removesuffix('-inpainting')}.json")
         write_tokenizers(pipe, tmp_path)
         loaded = loader(tmp_path, configs_dir=tmp_path / "configs").model(model("file.safetensors", family))
         assert_equal(loaded, pipe)
