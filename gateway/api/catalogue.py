@@ -26,6 +26,7 @@ USUAL_NAMES = frozenset(
 NEEDED = {
     Operation.UPSCALE: 'a model of the family "upscaler" (weights of the Real-ESRGAN kind)',
     Operation.REMOVE_BACKGROUND: 'a model of the family "background"',
+    Operation.CHECK_SAFETY: 'a model of the family "safety" (the CLIP safety checker of Stable Diffusion)',
     Operation.CREATE_MASK: 'a model of the family "background" that can create masks',
 }
 

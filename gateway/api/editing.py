@@ -30,13 +30,17 @@ def editing_read(fields: Fields, profile: Profile) -> dict[str, Any]:
             if not subject:
                 fields.require("specific_object")
             return {"mask_subject": subject, "num_inference_steps": 1}
+        case Operation.CHECK_SAFETY:
+            return {"num_inference_steps": 1}
         case _:
             return {}
 
 
 def _upscale(fields: Fields) -> UpscaleSpec:
     factor = fields.whole("scale", default=UPSCALE_FACTOR_DEFAULT, low=1, high=UPSCALE_FACTOR_MAX)
-    return UpscaleSpec(factor=factor, face_enhance=fields.flag("face_enhance", default=False))
+    if fields.flag("face_enhance", default=False):  # to enlarge without it would charge for what was not done
+        fields.fault("face_enhance", "not_supported", "cannot be yes: faces are not restored here", True)
+    return UpscaleSpec(factor=factor)
 
 
 def _background(fields: Fields) -> BackgroundSpec:

@@ -78,6 +78,9 @@ UPSCALE_LEGACY = Profile(
     size="image",
     single_output=True,
 )
+CHECK_SAFETY = Profile(
+    operation=Operation.CHECK_SAFETY, init=("init_image", "image", "url"), prompt_needed=False, size="image"
+)
 REMOVE_BACKGROUND = Profile(
     operation=Operation.REMOVE_BACKGROUND, init=("image", "init_image", "url"), prompt_needed=False, size="image"
 )

@@ -16,6 +16,7 @@ from gateway.api.fields import Fields
 from gateway.api.meta import meta_of
 from gateway.api.parsing import Call
 from gateway.api.profiles import Profile
+from inference.engine.spec import Operation
 from inference.models import Generation, GenerationState
 from inference.storage import FileMissing, get_storage
 
@@ -67,6 +68,8 @@ def success_body(generation: Generation, *, base_url: str) -> dict[str, Any]:
         "meta": meta_of(generation),
         **cost_of(generation),
     }
+    if generation.spec["operation"] == Operation.CHECK_SAFETY:
+        body |= {"images": outputs, "has_nsfw_concept": [image["flagged"] for image in generation.images]}
     notes = (generation.result or {}).get("notes")
     return body | {"notes": notes} if notes else body
 

@@ -33,15 +33,18 @@ NO_PROMPT_CHECK = {
     "instead": "Every prompt is checked when it is sent.",
 }
 ABSENT = {
-    "face_gen": ("pictures of a given face", "a face model"),
-    "head_shot": ("head shots of a given face", "a face model"),
-    "flux_headshot": ("head shots of a given face", "a face model"),
-    "fashion": ("virtual try-on", "a try-on model"),
-    "img_mixer": ("mixing of pictures", "a picture mixing model"),
-    "qwen_edit": ("editing by instruction", "an instruction editing model"),
-    "caption": ("captions of pictures", "a captioning model"),
-    "blip_diffusion": ("subject-driven pictures", "a BLIP diffusion model"),
-    "magic_mix": ("semantic mixing", "a picture mixing model"),
+    "face_gen": ("pictures of a given face", "a render engine for face models, which this version has not"),
+    "head_shot": ("head shots of a given face", "a render engine for face models, which this version has not"),
+    "flux_headshot": ("head shots of a given face", "a render engine for face models, which this version has not"),
+    "fashion": ("virtual try-on", "a render engine for try-on models, which this version has not"),
+    "img_mixer": ("mixing of pictures", "a render engine for picture mixing models, which this version has not"),
+    "qwen_edit": ("editing by instruction", "a render engine for Qwen's editing models, which this version has not"),
+    "caption": ("captions of pictures", "a render engine for captioning models, which this version has not"),
+    "blip_diffusion": (
+        "subject-driven pictures",
+        "a render engine for BLIP diffusion models, which this version has not",
+    ),
+    "magic_mix": ("semantic mixing", "a render engine for picture mixing models, which this version has not"),
 }
 DRAWING = {"text2img": profiles.TEXT_TO_IMAGE, "img2img": profiles.IMAGE_TO_IMAGE, "inpaint": profiles.INPAINT}
 EDITING = {
@@ -57,7 +60,7 @@ EDITING = {
 }
 # Folder of generation routes -> what it holds. Results are fetched in the folder's own "fetch".
 GENERATION: dict[str, dict[str, Profile]] = {
-    "v3": DRAWING | {"super_resolution": profiles.UPSCALE_LEGACY},
+    "v3": DRAWING | {"super_resolution": profiles.UPSCALE_LEGACY, "nsfw_image_check": profiles.CHECK_SAFETY},
     "v3/dreambooth": {"": profiles.TEXT_TO_IMAGE, "img2img": profiles.IMAGE_TO_IMAGE, "inpaint": profiles.INPAINT},
     "v4/dreambooth": {"": profiles.TEXT_TO_IMAGE, "img2img": profiles.IMAGE_TO_IMAGE, "inpaint": profiles.INPAINT},
     "v5": {
@@ -179,9 +182,7 @@ def absent_routes() -> Iterator[Route]:
     ):
         for path in paths:
             yield Route(path=path, version=path[:2], handler=absent.not_offered, methods=BOTH, about=about)
-    nsfw = {"operation": "checking pictures apart from generation", "needed": "a safety model for uploaded pictures"}
-    yield Route(path="v3/nsfw_image_check", version="v3", handler=absent.capability_missing, about=nsfw)
-    qwen = {"operation": "Qwen models", "needed": "a render engine of that family"}
+    qwen = {"operation": "Qwen models", "needed": "a render engine for Qwen models, which this version has not"}
     yield Route(path="v1/enterprise/qwen/text2img", version="v1", handler=absent.capability_missing, about=qwen)
     yield from editing_absent_routes()
 

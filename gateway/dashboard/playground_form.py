@@ -29,6 +29,7 @@ ROUTES: dict[str, tuple[str, Profile]] = {
     "upscale": ("v7/images/upscale", profiles.UPSCALE),
     "remove_background": ("v6/image_editing/removebg_mask", profiles.REMOVE_BACKGROUND),
     "create_mask": ("v6/image_editing/mask_creator", profiles.CREATE_MASK),
+    "check_safety": ("v3/nsfw_image_check", profiles.CHECK_SAFETY),
 }
 RATIOS = ((1, 1), (3, 2), (2, 3), (16, 9), (9, 16))
 _OF_THE_FORM = frozenset({"csrfmiddlewaretoken", "operation", "lora_model", "lora_strength", "job"})

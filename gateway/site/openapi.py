@@ -33,6 +33,7 @@ OPERATIONS = {
     Operation.UPSCALE: "Enlarge a picture",
     Operation.REMOVE_BACKGROUND: "Remove the background",
     Operation.CREATE_MASK: "Make a mask of a named thing",
+    Operation.CHECK_SAFETY: "Tell whether a picture is sensitive",
 }
 DRAWS = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.INPAINT, Operation.OUTPAINT})
 # Handler -> tag and summary. Generation routes are told apart by their profiles.

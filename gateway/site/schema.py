@@ -33,6 +33,7 @@ OPERATION_NAMES = {
     "upscale": "Upscale",
     "remove_background": "Remove background",
     "create_mask": "Create mask",
+    "check_safety": "Check for sensitive content",
 }
 DRAWING = ("text2img", "img2img", "inpaint", "outpaint")
 FROM_PICTURES = tuple(name for name in OPERATION_NAMES if name != "text2img")

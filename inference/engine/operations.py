@@ -23,6 +23,7 @@ WHOLE = {
     Operation.UPSCALE: Family.UPSCALER,
     Operation.REMOVE_BACKGROUND: Family.BACKGROUND,
     Operation.CREATE_MASK: Family.BACKGROUND,
+    Operation.CHECK_SAFETY: Family.SAFETY,
 }
 # Megapixel-steps of one megapixel: what a whole operation costs beside a step of drawing.
 UPSCALE_COST, BACKGROUND_COST = 4.0, 1.0
@@ -73,6 +74,9 @@ def run(row: Row, settings: EngineSettings) -> None:
         raise RenderFailed(code="invalid_input", message=f"init_image: {work.spec.operation} needs a picture.")
     picture = upright(work.job.inputs[work.spec.init_images[0]])
     part = work.parts()[work.refs[0]]
+    if work.spec.operation == Operation.CHECK_SAFETY:  # the verdict is the result, so the picture stays as it came
+        row.deliver(picture, flagged=part.check([opaque(picture)])[0])
+        return
     actions: dict[Operation, Callable[[], Image.Image]] = {
         Operation.UPSCALE: lambda: _enlarged(work, row.index, part, picture, work.spec.upscale or UpscaleSpec()),
         Operation.REMOVE_BACKGROUND: lambda: part.cut(picture, work.spec.background or BackgroundSpec()),
@@ -85,9 +89,6 @@ def run(row: Row, settings: EngineSettings) -> None:
 
 
 def _enlarged(work: Work, index: int, upscaler: Any, picture: Image.Image, spec: UpscaleSpec) -> Image.Image:
-    if spec.face_enhance:
-        work.report.note("face_enhance had no effect: no model for faces is installed.")
-
     def on_tile(done: int, total: int) -> None:
         if work.job.cancelled:
             raise RenderFailed(code="cancelled", message="The job was cancelled.")

@@ -50,8 +50,12 @@ class PartRef:
 
 
 def part_of(ref: ModelRef) -> PartRef:
-    """The part that a catalogue's model is: a base model, an upscaler, a background model."""
-    kinds = {Family.UPSCALER: PartKind.UPSCALER, Family.BACKGROUND: PartKind.BACKGROUND}
+    """The part that a catalogue's model is: a base model, an upscaler, a background model, a safety checker."""
+    kinds = {
+        Family.UPSCALER: PartKind.UPSCALER,
+        Family.BACKGROUND: PartKind.BACKGROUND,
+        Family.SAFETY: PartKind.SAFETY,
+    }
     if ref.family in kinds:
         return PartRef(kinds[ref.family], ref.source, name=ref.model_id)
     return PartRef(PartKind.MODEL, ref.source, ref)

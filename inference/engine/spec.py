@@ -25,6 +25,7 @@ class Operation(enum.StrEnum):
     UPSCALE = "upscale"
     REMOVE_BACKGROUND = "remove_background"
     CREATE_MASK = "create_mask"
+    CHECK_SAFETY = "check_safety"
 
 
 class Family(enum.StrEnum):
@@ -36,6 +37,7 @@ class Family(enum.StrEnum):
     FLUX = "flux"
     UPSCALER = "upscaler"
     BACKGROUND = "background"
+    SAFETY = "safety"
 
 
 class Message:
@@ -129,10 +131,9 @@ class SafetySpec(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpscaleSpec(Message):
-    """`factor` is the output side over the input side; `face_enhance` needs a model that may not be configured."""
+    """`factor` is the output side over the input side."""
 
     factor: int = 2
-    face_enhance: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

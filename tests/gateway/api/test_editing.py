@@ -16,6 +16,7 @@ def _tools(catalogue):
     for model_id, family, operations in (
         ("esrgan", "upscaler", [Operation.UPSCALE]),
         ("cutter", "background", [Operation.REMOVE_BACKGROUND, Operation.CREATE_MASK]),
+        ("checker", "safety", [Operation.CHECK_SAFETY]),
     ):
         ImageModel.objects.create(
             model_id=model_id, name=model_id, family=family, operations=operations, source=model_id, price_code="sd15"
@@ -43,13 +44,15 @@ class TestEnlarging:
         drawn = spec()
         assert (drawn["operation"], drawn["model"]["model_id"]) == ("upscale", "esrgan")
         assert (drawn["width_px"], drawn["height_px"]) == (99, 63)
-        assert drawn["upscale"] == {"factor": 3, "face_enhance": False}
+        assert drawn["upscale"] == {"factor": 3}
 
     @pytest.mark.parametrize("name", ["realesr-general-x4v3", "RealESRGAN_x4plus", "ultra_resolution"])
     def test_the_older_names_of_models_mean_the_usual_one(self, api, name):
-        api.post(f"{EDITING}/super_resolution", init_image=text(picture()), model_id=name, scale="4", face_enhance=True)
+        api.post(
+            f"{EDITING}/super_resolution", init_image=text(picture()), model_id=name, scale="4", face_enhance=False
+        )
         assert spec()["model"]["model_id"] == "esrgan"
-        assert spec()["upscale"] == {"factor": 4, "face_enhance": True}
+        assert spec()["upscale"] == {"factor": 4}
 
     def test_another_unknown_model_is_not_found(self, api):
         body = api.post(f"{EDITING}/super_resolution", init_image=text(picture()), model_id="other")
@@ -72,6 +75,11 @@ class TestEnlarging:
         assert (body["errors"][0]["field"], body["errors"][0]["code"]) == ("scale", "too_large")
         assert not Generation.objects.exists()
 
+    def test_restoring_faces_is_refused_rather_than_charged_and_left_out(self, api):
+        body = api.post(f"{EDITING}/super_resolution", init_image=text(picture()), face_enhance="yes")
+        assert (body["errors"][0]["field"], body["errors"][0]["code"]) == ("face_enhance", "not_supported")
+        assert not Generation.objects.exists()
+
 
 class TestCuttingOut:
     @pytest.mark.parametrize("path", [f"{EDITING}/removebg_mask", f"{EDITING}/removebg", "v5/removebg_mask"])
@@ -90,6 +98,20 @@ class TestCuttingOut:
 
     def test_a_mask_of_nothing_is_refused(self, api):
         assert api.post(f"{EDITING}/mask_creator", image=text(picture()))["errors"][0]["field"] == "specific_object"
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_a_picture_is_checked_apart_from_drawing(api, flagged):
+    body = api.post("v3/nsfw_image_check", init_image=text(picture(size=(33, 21))))
+    drawn = spec()
+    assert (drawn["operation"], drawn["model"]["model_id"]) == ("check_safety", "checker")
+    assert (drawn["width_px"], drawn["height_px"]) == (33, 21)
+    generation = Generation.objects.get()
+    render(generation, flagged=flagged)
+    fetched = api.post(f"v3/fetch/{body['id']}")
+    assert fetched["has_nsfw_concept"] == [flagged]
+    assert fetched["images"] == fetched["output"] == body["future_links"]
+    assert fetched["nsfw_content_detected"] is flagged
 
 
 class TestExtending:

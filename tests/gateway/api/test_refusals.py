@@ -106,7 +106,10 @@ class TestWhatIsAsked:
         body = call(api, prompt="x" * 100)
         assert (api.status, body["code"], body["limit"]) == (413, "body_too_large", 50)
 
-    @pytest.mark.parametrize("path", ["v6/image_editing/face_gen", "v6/image_editing/caption", "v3/nsfw_image_check"])
+    @pytest.mark.parametrize(
+        "path",
+        ["v6/image_editing/face_gen", "v6/image_editing/caption", "v3/nsfw_image_check", "v1/enterprise/qwen/text2img"],
+    )
     def test_what_this_installation_has_no_model_for_names_what_to_add(self, api, path):
         body = api.post(path, prompt="x")
         assert (api.status, body["code"]) == (503, "capability_missing")

@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from inference.engine.errors import RenderFailed
 from inference.engine.safety import ACTIONS, SafetyChecker, blank
+from inference.engine.spec import Family, Operation
+from tests.inference.engine.bench import Bench, model, spec
 from tests.support.tiny_models import safety_checker
 from tests.support.tiny_operations import disc, noise
 
@@ -120,3 +122,14 @@ def test_an_unknown_action_is_refused_with_the_known_ones():
     with pytest.raises(RenderFailed, match="blur, pixelate, black, sensitive_content_text") as failure:
         blank(disc(), "sepia")
     assert failure.value.code == "invalid_safety_action"
+
+
+@pytest.mark.parametrize("flags", [True, False])
+def test_a_picture_is_judged_apart_from_drawing_and_comes_back_as_it_was(tmp_path, flags):
+    saved(tmp_path / "checker", flags=flags)
+    bench = Bench(tmp_path)
+    job = spec(model("checker", Family.SAFETY), operation=Operation.CHECK_SAFETY, init_images=("in",))
+    (output,) = bench.finish(bench.submit(job, {"in": disc()}))
+    bench.close()
+    assert output.images[0].flagged is flags
+    assert output.images[0].image.tobytes() == disc().tobytes()
