@@ -138,6 +138,7 @@ class LocalLimiter:
                     counts.queued[token] = max(ends, counts.queued[token])
 
     def peek(self, *, scope: str, now_ms: int, per_minute: int | None, queued: int | None) -> Usage:
+        self._drop_ended([Limit(scope, per_minute, queued)])
         with self._lock:
             now = self._clock_ms()
             counts = self._scopes.get(scope) or _Counts()

@@ -55,6 +55,13 @@ class TestCallsThatEndedInAnotherProcess:
         assert answers == [True, True, True]
         assert asked == [("a", ["0", "1"])]
 
+    def test_a_look_at_a_full_queue_asks_too(self):
+        """Calls that bring pictures are refused on a look alone, before anything is fetched for them."""
+        limiter = LocalLimiter(ended_elsewhere=lambda scope, tokens: tokens)
+        for number in range(2):
+            admit(limiter, "a", str(number), queued=2)
+        assert limiter.peek(scope="a", now_ms=0, per_minute=None, queued=2).queued == 0
+
     def test_it_asks_at_most_once_a_second(self):
         asked, clock = [], Clock()
         limiter = LocalLimiter(clock_ms=clock, ended_elsewhere=lambda scope, tokens: asked.append(scope) or ())
