@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import tiny_shop
 from tests.support.service import Service, running_service
 
 # The library's schemas are written for an older pydantic, which warns when they are first read.
@@ -25,6 +26,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def key(service: Service) -> str:
+    return _key(service)
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that really draws, with one tiny model of every kind."""
+    run_dir, models = tmp_path_factory.mktemp("studio"), tmp_path_factory.mktemp("models")
+    tiny_shop.files(models)
+    env = {"WEB_THREADS": "12", "MODEL_DIR": str(models), "DEFAULT_MODEL_ID": "tiny"}
+    with running_service(run_dir, env=env, real_engine=True) as running:
+        running.manage("shell", "-c", tiny_shop.FILL_COMMAND)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def studio_key(studio: Service) -> str:
+    return _key(studio)
+
+
+def _key(service: Service) -> str:
     """The key of an account that no limit stops."""
     made = service.manage("account_create", "client@example.org", "--plan", "enterprise", "--funds", "100")
     return made.stdout.strip().splitlines()[-1]

@@ -20,7 +20,7 @@ from tests.support.servers import free_port
 from tools.supervisor import dies_with_owner
 
 PROJECT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
 
 
