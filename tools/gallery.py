@@ -19,9 +19,11 @@ from PIL import Image, ImageDraw
 
 from inference.engine import Engine, EngineSettings, Job, RenderFailed, control
 from inference.engine.spec import (
+    AdapterRef,
     BackgroundSpec,
     ControlRef,
     Family,
+    IPAdapterRef,
     ModelRef,
     Operation,
     OutpaintSpec,
@@ -43,9 +45,11 @@ SCHEDULERS = (
     *("UniPCMultistep", "PNDM", "HeunDiscrete", "LCM"),
 )
 KINDS = (
-    *("canny", "scribble", "lineart", "mlsd", "shuffle", "blur", "gray", "low_quality"),
+    *("canny", "scribble", "tile", "lineart", "mlsd", "shuffle", "blur", "gray", "low_quality"),
     *("depth", "normal", "hed", "segmentation", "openpose"),
 )
+# The files of adapters, inside MODEL_DIR.
+LORA, EMBEDDING, VAE, IP_ADAPTER = "lora.safetensors", "embedding.safetensors", "vae", "ip_adapter.safetensors"
 TIMEOUT_S = 900.0
 
 
@@ -64,6 +68,7 @@ class Sources:
     model: ModelRef
     upscaler: str
     background: str
+    masks: str
     controlnet: str
     side_px: int
     steps: int
@@ -98,6 +103,9 @@ class Gallery:
             "remove_background": self._remove_background(),
             "create_mask": self._create_mask(),
             "safety": self._safety(),
+            "check_safety": self._check_safety(),
+            "adapters": self._adapters(),
+            "options": self._options(),
         }
         return [self._sheet(name, orders) for name, orders in sheets.items()]
 
@@ -194,7 +202,8 @@ class Gallery:
         for kind in KINDS:
             asked = ControlRef(kind=kind, source=self.sources.controlnet)
             orders.append(self._order(kind, controls=(asked,), init_images=("scene",)))
-        return orders
+        several = tuple(ControlRef(kind=kind, source=self.sources.controlnet, scale=0.6) for kind in ("canny", "tile"))
+        return [*orders, self._order("canny and tile at once", controls=several, init_images=("scene",))]
 
     def _upscale(self) -> list[Order]:
         model = ModelRef(model_id="upscaler", family=Family.UPSCALER, source=self.sources.upscaler)
@@ -214,7 +223,7 @@ class Gallery:
         return [self._order(name, background=spec, **shared) for name, spec in options.items()]
 
     def _create_mask(self) -> list[Order]:
-        model = ModelRef(model_id="background", family=Family.BACKGROUND, source=self.sources.background)
+        model = ModelRef(model_id="masks", family=Family.BACKGROUND, source=self.sources.masks)
         shared = {"operation": Operation.CREATE_MASK, "model": model, "init_images": ("scene",)}
         words = {"the main subject": "", "the house": "house", "the sun": "sun"}
         return [self._order(name, mask_subject=subject, **shared) for name, subject in words.items()]
@@ -222,6 +231,41 @@ class Gallery:
     def _safety(self) -> list[Order]:
         actions = ("sensitive_content_text", "blur", "pixelate", "black")
         return [self._order(action, safety=SafetySpec(enabled=True, action=action)) for action in actions]
+
+    def _check_safety(self) -> list[Order]:
+        model = ModelRef(model_id="safety", family=Family.SAFETY, source=str(self.engine.settings.safety_dir))
+        return [self._order("checked", operation=Operation.CHECK_SAFETY, model=model, init_images=("scene",))]
+
+    def _adapters(self) -> list[Order]:
+        ip_adapter = IPAdapterRef(adapter_id="ip", source=IP_ADAPTER, scale=0.8, image="scene")
+        word = "<word>"
+        return [
+            self._order("without"),
+            self._order("LoRA 0.5", loras=(AdapterRef(adapter_id="lora", source=LORA, strength=0.5),)),
+            self._order("LoRA 1.0", loras=(AdapterRef(adapter_id="lora", source=LORA),)),
+            self._order(
+                "embedding",
+                embeddings=(AdapterRef(adapter_id=word, source=EMBEDDING),),
+                prompt=f"{PROMPTS[0]} {word}",
+            ),
+            self._order("another VAE", vae=AdapterRef(adapter_id="vae", source=VAE)),
+            self._order("IP-Adapter of the scene", ip_adapter=ip_adapter),
+            self._order("without, afterwards"),
+        ]
+
+    def _options(self) -> list[Order]:
+        side = self.sources.side_px
+        return [
+            self._order("plain"),
+            self._order("clip_skip 2", clip_skip=1),
+            self._order("Karras levels", scheduler="DPM++ 2M Karras"),
+            self._order("enhance_prompt", enhance_prompt=True),
+            self._order("self_attention", self_attention=True),
+            self._order("tomesd", tomesd=True),
+            self._order("highres_fix", highres_fix=True, width_px=2 * side, height_px=2 * side),
+            self._order("panorama", panorama=True, width_px=3 * side),
+            self._order("upscale 2", upscale=UpscaleSpec(factor=2)),
+        ]
 
 
 def _failed(caption: str, failure: RenderFailed) -> Cell:
@@ -251,22 +295,20 @@ def _scene(side_px: int) -> tuple[Image.Image, Image.Image]:
 @contextlib.contextmanager
 def _random_models(sources: Sources, settings: EngineSettings) -> Iterator[tuple[Sources, EngineSettings]]:
     """Networks with random weights for what is not installed: their pictures mean nothing, their paths are real."""
-    from tests.support import tiny_models, tiny_operations
+    from tests.support import tiny_shop
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny_operations.save_everything(folder)
-        pipe = tiny_models.sd15()
-        pipe.save_pretrained(folder / "sd15")
-        network = tiny_models.controlnet(pipe.unet)
-        for layer in (network.controlnet_cond_embedding.conv_in, *network.controlnet_cond_embedding.blocks):
-            layer.weight.data *= 3  # as they are, two hints differ by one grey level of the picture
-        network.save_pretrained(folder / "controlnet")
+        tiny_shop.files(folder)
+        for file, name in (("style", LORA), ("word", EMBEDDING), ("ip", IP_ADAPTER)):
+            (folder / f"{file}.safetensors").rename(folder / name)
+        (folder / "other-vae").rename(folder / VAE)
         tiny = dataclasses.replace(
             sources,
-            model=ModelRef(model_id="tiny", family=Family.SD15, source="sd15"),
+            model=ModelRef(model_id="tiny", family=Family.SD15, source="tiny"),
             upscaler="upscaler.safetensors",
             background="u2netp.pth",
+            masks="clipseg",
             controlnet="controlnet",
         )
         yield tiny, dataclasses.replace(settings, model_dir=folder, safety_dir=Path("safety"))
@@ -280,7 +322,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=128, help="side of the pictures in pixels")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--upscaler", default="upscaler", help="weight file for upscaling, in MODEL_DIR")
-    parser.add_argument("--background", default="background", help="model for backgrounds and masks, in MODEL_DIR")
+    parser.add_argument("--background", default="background", help="model that removes backgrounds, in MODEL_DIR")
+    parser.add_argument("--masks", default="masks", help="model that finds named things, in MODEL_DIR")
     parser.add_argument("--controlnet", default="controlnet", help="a ControlNet of the base model's family")
     parser.add_argument("--random", action="store_true", help="tiny random networks instead of installed models")
     return parser.parse_args()
@@ -293,6 +336,7 @@ def main() -> int:
         model=ModelRef(model_id="gallery", family=arguments.family, source=arguments.model),
         upscaler=arguments.upscaler,
         background=arguments.background,
+        masks=arguments.masks,
         controlnet=arguments.controlnet,
         side_px=arguments.side,
         steps=arguments.steps,
