@@ -48,7 +48,7 @@ class FakeEngine:
 
     def __init__(self, model_dir):
         self.log = []
-        self.settings = type("Settings", (), {"model_dir": model_dir})()
+        self.settings = type("Settings", (), {"model_dir": model_dir, "safety_dir": "safety"})()
 
     def submit(self, spec, inputs=None):
         assert set(spec.init_images) | ({spec.mask_image} if spec.mask_image else set()) <= set(inputs)
@@ -58,7 +58,7 @@ class FakeEngine:
 
 def gallery(tmp_path) -> Gallery:
     model = ModelRef(model_id="m", family=Family.SD15, source="m")
-    sources = Sources(model=model, upscaler="u", background="b", controlnet="c", side_px=32, steps=1)
+    sources = Sources(model=model, upscaler="u", background="b", masks="m", controlnet="c", side_px=32, steps=1)
     return Gallery(FakeEngine(tmp_path), sources, tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_every_operation_gets_a_sheet_and_a_failure_does_not_stop_the_rest(tmp_p
     paths = gallery(tmp_path).draw()
     assert [path.stem for path in paths] == [
         *("text2img", "schedulers", "img2img", "inpaint", "outpaint", "controlnet", "upscale"),
-        *("remove_background", "create_mask", "safety"),
+        *("remove_background", "create_mask", "safety", "check_safety", "adapters", "options"),
     ]
     for path in paths:
         with Image.open(path) as sheet:
