@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 
 from accounts.mails import mail_send
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Membership, Role, User
+from billing.entitlements import day_of
+from billing.models import MoneyNotice, UsageDay
+from gateway.site.context import free_calls_per_day
 
 UNSUBSCRIBE_SALT = "accounts.notices"
+FREE_STEPS_PERCENT = (80, 100)
 
 
 def site_url(path: str = "") -> str:
@@ -56,3 +62,45 @@ def notice_mail(*, template: str, user: User, values: dict[str, object]) -> None
             language=user.language,
             unsubscribe_url=unsubscribe_url(user),
         )
+
+
+def webhook_paused_tell(*, account_id: int, origin: str) -> None:
+    """To those who can mend a receiver."""
+    makers = Membership.objects.filter(account_id=account_id, role__in=[Role.OWNER, Role.DEVELOPER])
+    for member in makers.select_related("user", "account"):
+        values = {
+            "origin": origin,
+            "account": member.account.name,
+            "webhooks_url": site_url(reverse("dashboard:webhooks")),
+        }
+        notice_mail(template="webhook_paused", user=member.user, values=values)
+
+
+def free_calls_tell(*, now: datetime) -> int:
+    """Once a month and step, to the owners of accounts that used up most or all of a day's free calls; how many."""
+    free_calls = free_calls_per_day()
+    day, told = day_of(now), 0
+    if not free_calls:
+        return 0
+    for step in FREE_STEPS_PERCENT:
+        reached = UsageDay.objects.filter(day=day, calls__gte=-(-free_calls * step // 100))
+        key = f"free-calls:{day:%Y-%m}:{step}"
+        known = MoneyNotice.objects.filter(key=key).values("account_id")
+        for account_id in reached.exclude(account_id__in=known).values_list("account_id", flat=True):
+            _, new = MoneyNotice.objects.get_or_create(account_id=account_id, key=key, defaults={"sent_at": now})
+            if new:
+                told += 1
+                _free_calls_mail(account_id, step, free_calls)
+    return told
+
+
+def _free_calls_mail(account_id: int, percent: int, free_calls: int) -> None:
+    owners = Membership.objects.filter(account_id=account_id, role=Role.OWNER).select_related("user", "account")
+    for owner in owners:
+        values = {
+            "account": owner.account.name,
+            "percent": percent,
+            "free_calls": free_calls,
+            "billing_url": site_url(reverse("dashboard:billing")),
+        }
+        notice_mail(template="free_calls", user=owner.user, values=values)

@@ -86,6 +86,10 @@ def retention(now: datetime) -> None:
         tasks.retention_run.delay()
 
 
+def notices(now: datetime) -> None:
+    tasks.notices_run.delay()
+
+
 def temporary_files(now: datetime) -> None:
     get_storage().sweep(now)
 
@@ -118,5 +122,6 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("temporary files", 600.0, temporary_files),
     ("status", 60.0, status_record),
     ("retention", 60.0, retention),
+    ("notices", 60.0, notices),
     ("folding usage", 900.0, usage_fold),
 ]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from gateway import webhooks_out
 from gateway.audit import audit_due, audit_keep
 from gateway.importing import imports_run
+from gateway.notices import free_calls_tell
 from gateway.services import generation_settle, retention
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
@@ -69,3 +70,9 @@ def models_import() -> None:
 def retention_run() -> None:
     """Delete prompts and pictures that are over their time."""
     retention.retention_sweep(now=timezone.now())
+
+
+@shared_task(name="gateway.tasks.notices")
+def notices_run() -> None:
+    """Mails about free calls that run out."""
+    free_calls_tell(now=timezone.now())

@@ -175,7 +175,7 @@ class PersonForm(forms.Form):
     notices = forms.BooleanField(
         label="Mails that are not about money or security",
         required=False,
-        help_text="Free calls running out, paused webhooks, the welcome.",
+        help_text="Free calls that run out, paused webhooks.",
     )
 
     @classmethod

@@ -84,6 +84,11 @@ class Shown:
         return _span_ms(self.generation.created_at, self.generation.finished_at)
 
     @property
+    def list_microusd(self) -> int:
+        """What the delivered pictures cost at the frozen price, whoever pays for them."""
+        return self.generation.images_delivered * self.generation.unit_price_microusd
+
+    @property
     def paid_by(self) -> str:
         names = {
             "free_day": "Free call",

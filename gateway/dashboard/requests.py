@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
+from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,13 +19,15 @@ from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.usage_selection import moment_of
+from gateway.models import WebhookAttempt
 from gateway.services import generation_cancel
-from gateway.services.retention import keeps_for
+from gateway.services.retention import generation_forget, keeps_for
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
 from inference.models import Generation, GenerationState
 
 PER_PAGE = 50
+WEBHOOK_TRIES_SHOWN = 20
 STATES = [(state.value, state.label) for state in GenerationState]
 
 
@@ -36,6 +39,7 @@ class Filters:
     model_id: str = ""
     key_id: int | None = None
     search: str = ""
+    endpoint: str = ""
     start: datetime | None = None
     end: datetime | None = None
 
@@ -48,6 +52,7 @@ class Filters:
             model_id=request.GET.get("model", "")[:120],
             key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
             search=request.GET.get("q", "").strip()[:100],
+            endpoint=request.GET.get("endpoint", "").strip()[:60],
             start=moment_of(request.GET.get("from"), zone),
             end=moment_of(request.GET.get("to"), zone),
         )
@@ -59,6 +64,8 @@ class Filters:
             rows = rows.filter(model_id=self.model_id)
         if self.key_id is not None:
             rows = rows.filter(key_id=self.key_id)
+        if self.endpoint:
+            rows = rows.filter(endpoint__icontains=self.endpoint)
         if self.start is not None:
             rows = rows.filter(created_at__gte=self.start)
         if self.end is not None:
@@ -96,6 +103,7 @@ def request_log(request: AccountRequest) -> HttpResponse:
         "rows": [(row, names.get(row.generation.key_id, "–")) for row in shown],
         "next_before": shown[-1].id if len(found) > PER_PAGE else None,
         "is_first": not before,
+        "filter_query": request.GET.urlencode(),
         "is_filtered": filters != Filters(),
         "retention_days": retention_days(request.account),
     }
@@ -143,7 +151,7 @@ def path_of(generation: Generation) -> str:
 
 
 def timeline(generation: Generation) -> list[Moment]:
-    """Received, started, ended: each with the time since the one before."""
+    """Received, started, ended, webhooks: each with the time since the one before."""
     ends = {
         GenerationState.SUCCEEDED: f"{generation.images_delivered} of {generation.images_requested} delivered",
         GenerationState.FAILED: "Failed, nothing charged",
@@ -155,6 +163,9 @@ def timeline(generation: Generation) -> list[Moment]:
         (f"Started on a render worker{attempts}", generation.started_at),
         (ends.get(GenerationState(generation.state), "Ended"), generation.finished_at),
     ]
+    tries = WebhookAttempt.objects.filter(delivery__generation_id=generation.pk).order_by("at")
+    for attempt in tries[:WEBHOOK_TRIES_SHOWN] if generation.webhook_url else ():
+        points.append((f"Webhook sent: {attempt.status or attempt.error}", attempt.at))
     moments: list[Moment] = []
     for text, at in points:
         if at is not None:
@@ -168,6 +179,15 @@ def timeline(generation: Generation) -> list[Moment]:
 def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
     generation = _mine(request, generation_id)
     generation_cancel(account_id=request.account.pk, generation_id=generation.pk, now=timezone.now())
+    return redirect("dashboard:request", generation_id=generation_id)
+
+
+@account_page(section="requests", roles=MAKERS)
+@require_POST
+def request_delete(request: AccountRequest, generation_id: int) -> HttpResponse:
+    """Delete the prompt and the pictures of one call; its accounting line stays."""
+    if generation_forget(_mine(request, generation_id), now=timezone.now()):
+        messages.success(request, "The prompt and the pictures are deleted. The accounting line stays.")
     return redirect("dashboard:request", generation_id=generation_id)
 
 

@@ -26,6 +26,7 @@ from gateway.api.replies import webhook_body
 from gateway.errors import AddressRefused, FetchFailed
 from gateway.http import http_post
 from gateway.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookReceiver
+from gateway.notices import webhook_paused_tell
 from gateway.webhooks_out.schedule import ATTEMPTS_MAX, GONE, is_worth_pausing, next_attempt_at
 from gateway.webhooks_out.signing import signed_headers, webhook_secrets
 from inference.models import Generation
@@ -200,6 +201,7 @@ def _record_receiver(delivery: WebhookDelivery, *, delivered: bool, now: datetim
         log.warning("webhooks of account %s to %s are paused: it has been failing for long", account_id, origin)
         waiting = WebhookDelivery.objects.filter(account_id=account_id, origin=origin, state=DeliveryState.PENDING)
         waiting.update(state=DeliveryState.PAUSED, next_attempt_at=None)
+        webhook_paused_tell(account_id=account_id, origin=origin)
 
 
 def _is_paused(delivery: WebhookDelivery) -> bool:

@@ -102,6 +102,43 @@ class TestOneRequest:
         assert as_alice.get(f"/dashboard/requests/{2**70}").status_code == 404
 
 
+class TestDeleting:
+    def test_one_call_s_words_and_pictures_go_and_its_line_stays(self, as_alice: Client, delivered: Generation) -> None:
+        key = delivered.images[0]["key"]
+        as_alice.post(f"/dashboard/requests/{delivered.pk}/delete")
+        page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
+        assert "a red circle" not in page
+        assert "Deleted " in page
+        assert not get_storage().exists(key)
+        assert str(delivered.pk) in as_alice.get("/dashboard/requests").content.decode()
+
+    def test_the_chosen_of_the_gallery_go(self, as_alice: Client, delivered: Generation) -> None:
+        other = deliver(as_alice)
+        as_alice.post("/dashboard/gallery/delete", {"id": [delivered.pk]})
+        page = as_alice.get("/dashboard/gallery").content.decode()
+        assert f'value="{delivered.pk}"' not in page
+        assert f'value="{other.pk}"' in page
+
+    def test_nobody_deletes_a_stranger_s(self, client: Client, delivered: Generation, charlie: Member) -> None:
+        client.force_login(charlie.user)
+        assert client.post(f"/dashboard/requests/{delivered.pk}/delete").status_code == 404
+        client.post("/dashboard/gallery/delete", {"id": [delivered.pk]})
+        delivered.refresh_from_db()
+        assert delivered.erased_at is None
+
+
+class TestTheLogAsCsv:
+    def test_it_holds_what_the_filters_leave_with_texts_made_harmless(
+        self, as_alice: Client, delivered: Generation
+    ) -> None:
+        Generation.objects.filter(pk=delivered.pk).update(track_id="=1+1")
+        for query, lines in (("endpoint=text", 2), ("endpoint=inpaint", 1)):
+            answer = as_alice.get(f"/dashboard/requests.csv?{query}")
+            text = b"".join(answer.streaming_content).decode()  # type: ignore[arg-type]
+            assert text.count("\r\n") == lines, query
+            assert ("'=1+1" in text) == (lines == 2)
+
+
 class TestTheGallery:
     def test_pictures_show_with_prompt_and_seed(self, as_alice: Client, delivered: Generation) -> None:
         page = as_alice.get("/dashboard/gallery").content.decode()
