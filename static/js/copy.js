@@ -58,7 +58,9 @@ if (once) {
     if (!note) {
       note = Object.assign(document.createElement("p"), { id: "key-not-kept", className: "alert alert-warn" });
       note.textContent = "You have not copied the key, and it is not shown again. Press once more to leave.";
-      link.before(note);
+      const place = document.querySelector("[data-key-once]");
+      place.after(note);
+      place.scrollIntoView({ block: "center" });
     }
   });
 }
