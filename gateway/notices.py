@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.conf import settings
@@ -52,13 +53,13 @@ def key_leaked_mail(*, api_key: ApiKey, user: User, found_at: str) -> None:
     mail_send(template="key_leaked", to=user.email, values=values, language=user.language)
 
 
-def notice_mail(*, template: str, user: User, values: dict[str, object]) -> None:
+def notice_mail(*, template: str, user: User, values: Mapping[str, object]) -> None:
     """A mail that may be stopped: nothing for those who stopped them."""
     if user.notices:
         mail_send(
             template=template,
             to=user.email,
-            values=values,
+            values=dict(values),
             language=user.language,
             unsubscribe_url=unsubscribe_url(user),
         )
