@@ -154,6 +154,14 @@ CHECKS: tuple[Check, ...] = (
         """,
     ),
     Check(
+        "every exported charge is a capture of the ledger",
+        """
+        SELECT x.op_key, x.value_microusd, e.amount_microusd
+        FROM billing_usageexport x LEFT JOIN billing_ledgerentry e ON e.op_key = x.op_key
+        WHERE e.id IS NULL OR e.amount_microusd <> -x.value_microusd OR e.wallet_id <> x.account_id
+        """,
+    ),
+    Check(
         "usage buckets add up to the captures",
         """
         SELECT w.account_id, COALESCE(u.total, 0), COALESCE(e.total, 0)

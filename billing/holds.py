@@ -26,6 +26,7 @@ from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
 from billing.models import MONEY, Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
 from billing.money import usd_text
 from billing.spending import SpendLimits, counters_open, room_for, spend_give_back, spend_refusal
+from billing.usage_export import export_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,10 @@ def hold_capture(*, reference: int, images: int, now: datetime) -> Closing | Non
         images=images,
         release_held_microusd=hold.amount_microusd,
     )
+    if hold.source == Source.POSTPAID:
+        export_queue(
+            op_key=f"capture:{reference}", account_id=hold.account_id, value_microusd=charged_microusd, now=now
+        )
     return Closing(Source(hold.source), images, charged_microusd)
 
 

@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 
 MICROUSD_PER_USD = 1_000_000
 MICROUSD_PER_CENT = 10_000
+# A meter counts micro-dollars; Stripe multiplies by this and rounds the invoice's line to a cent.
+CENTS_PER_MICROUSD = Decimal("0.0001")
 
 
 def usd_parse(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from billing import stripe_client
@@ -16,6 +17,10 @@ from billing.customers import mode_now
 from billing.entitlements import billing_url, plan_in_force
 from billing.errors import PaymentsNotConfigured, PlanNotForSale
 from billing.models import Mode, Plan, StripePrice
+from billing.postpaid import METERED
+
+# What post-paid calls cost, counted in micro-dollars.
+METER_EVENT, METER_NAME, METERED_KEY = "image_charges_microusd", "Charges of post-paid images", "metered_month"
 
 
 def plans_for_sale(now: datetime) -> list[Plan]:
@@ -60,7 +65,7 @@ def _price_keep(plan: Plan, price: dict[str, Any]) -> StripePrice:
             "product_id": price["product"],
             "mode": mode,
             "plan_code": plan.code,
-            "amount_cents": price["unit_amount"],
+            "amount_cents": price["unit_amount"] or 0,
             "current": True,
         },
     )
@@ -85,21 +90,53 @@ def plan_of_price(price: dict[str, Any]) -> str:
     known = StripePrice.objects.filter(stripe_id=price["id"]).values_list("plan_code", flat=True).first()
     if known is not None or not price.get("lookup_key"):
         return known or ""
+    if price["lookup_key"] == METERED_KEY:
+        return METERED
     by_key = Plan.objects.filter(stripe_lookup_key=price["lookup_key"]).values_list("code", flat=True).first()
     return by_key or ""
+
+
+def metered_price_ensure(now: datetime) -> StripePrice:
+    """Find or make the meter, and the price of what it counts."""
+    plan = plan_in_force(METERED, now)
+    meter = stripe_client.meter_ensure(event_name=METER_EVENT, display_name=METER_NAME)
+    found = stripe_client.price_find_by_lookup_key(lookup_key=METERED_KEY)
+    if found is None:
+        product = stripe_client.product_create(
+            name=plan.name, plan=plan.code, idempotency_key=f"product-{METERED_KEY}-{meter['id']}"
+        )
+        found = stripe_client.metered_price_create(
+            product_id=product["id"],
+            lookup_key=METERED_KEY,
+            meter_id=meter["id"],
+            idempotency_key=f"price-{METERED_KEY}-{meter['id']}",
+        )
+    return _price_keep(plan, found)
+
+
+def metered_price(now: datetime) -> StripePrice:
+    """The price of post-paid use. The stand-in's is made at the first need, Stripe's by stripe_setup."""
+    current = StripePrice.objects.filter(mode=mode_now(), plan_code=METERED, current=True).first()
+    if current is not None:
+        return current
+    if mode_now() == Mode.SANDBOX:
+        return metered_price_ensure(now)
+    raise PaymentsNotConfigured(reason="no metered price: run manage.py stripe_setup")
 
 
 def portal_configuration() -> str:
     """The portal's configuration for the prices now for sale."""
     products: dict[str, list[str]] = {}
-    for price in StripePrice.objects.filter(mode=mode_now(), current=True):
+    for price in StripePrice.objects.filter(mode=mode_now(), current=True).exclude(plan_code=METERED):
         products.setdefault(price.product_id, []).append(price.stripe_id)
     made = stripe_client.portal_configuration_ensure(products=products, return_url=billing_url())
     return str(made["id"])
 
 
 def prices_ensure(*, now: datetime) -> list[StripePrice]:
-    """Every plan's price, and the portal's configuration for them."""
+    """Every plan's price, and the portal's configuration for them; where usage is exported, the meter and its price."""
     prices = [price_ensure(plan) for plan in plans_for_sale(now)]
+    if settings.USAGE_EXPORT:
+        prices.append(metered_price_ensure(now))
     portal_configuration()
     return prices

@@ -38,6 +38,8 @@ from billing.topups import topup_refresh
 
 OVERLAP = timedelta(hours=1)
 FIRST_LOOK = timedelta(days=2)
+# Read window by window, so that an outage within a long list loses none of what was read before.
+WINDOW = timedelta(days=1)
 # What was made a moment ago is about to learn its outcome by itself.
 SETTLING = timedelta(minutes=2)
 PER_RUN = 200
@@ -78,12 +80,22 @@ def _each(rows: Iterable[Row], follow: Callable[[Row], object], account_of: Call
 
 
 def events_catch_up(*, now: datetime) -> int:
-    """Events that never arrived, into the inbox: since the cursor less an hour, as lists lag. How many were new."""
+    """Events that never arrived, into the inbox: since the cursor less an hour, as lists lag. How many were new.
+
+    The cursor moves with each window, oldest first."""
     cursor = EventCursor.objects.filter(pk=mode_now()).first()
     since = (cursor.read_until if cursor else now - FIRST_LOOK) - OVERLAP
-    listed = stripe_client.events_list(types=TYPES, created_from_s=int(since.timestamp()))
-    new = sum(event_receive(event=event, body=json.dumps(event), now=now) for event in listed)
-    EventCursor.objects.update_or_create(mode=mode_now(), defaults={"read_until": now})
+    new = 0
+    while since <= now:
+        until = since + WINDOW
+        # The last window has no end: the provider's clock may be ahead of ours.
+        before_s = int(until.timestamp()) if until <= now else None
+        listed = stripe_client.events_list(
+            types=TYPES, created_from_s=int(since.timestamp()), created_before_s=before_s
+        )
+        new += sum(event_receive(event=event, body=json.dumps(event), now=now) for event in listed)
+        EventCursor.objects.update_or_create(mode=mode_now(), defaults={"read_until": min(until, now)})
+        since = until
     return new
 
 

@@ -29,7 +29,10 @@ from billing.models import (
     SubscriptionAttempt,
     Wallet,
 )
+from billing.money import microusd_from_cents
+from billing.postpaid import METERED, postpaid_end
 from billing.prices import plan_of_price, portal_configuration, price_for_sale
+from billing.services import invoice_settle
 
 SESSION_LIFE = timedelta(hours=23)
 ENTITLED = ("active", "trialing")
@@ -60,7 +63,8 @@ def _require_none_running(account: Account, customer_id: str, now: datetime) -> 
     for subscription in stripe_client.subscriptions_list(customer_id=customer_id):
         if subscription["status"] not in Subscription.ENDED and subscription["status"] != "incomplete":
             copy = subscription_copy(subscription=subscription, now=now)
-            raise SubscriptionExists(plan=copy.plan_code if copy else "unknown")
+            if copy is None or copy.plan_code != METERED:  # what is invoiced afterwards may stand beside a plan
+                raise SubscriptionExists(plan=copy.plan_code if copy else "unknown")
 
 
 def _attempt_for(account: Account, plan_code: str, now: datetime) -> SubscriptionAttempt:
@@ -194,7 +198,19 @@ def subscription_copy(*, subscription: dict[str, Any], now: datetime) -> Subscri
     if status not in KNOWN or not copy.plan_code:
         logger.error("subscription %s has status %r and price %s", copy.stripe_id, status, copy.price_id)
     _entitle(wallet, now)
+    if copy.plan_code == METERED:
+        _metered_follow(copy, now)
     return copy
+
+
+def _metered_follow(copy: Subscription, now: datetime) -> None:
+    """A metered subscription bills what the operator allowed; one that ended, or is not paid, ends post-paid use."""
+    entitling = subscriptions_entitling(copy.account_id, now)
+    if copy.status == "incomplete" or any(one.plan_code == METERED for one in entitling):
+        return
+    postpaid_end(account_id=copy.account_id)
+    mine = Wallet.objects.filter(pk=copy.account_id, plan_code=METERED)
+    mine.update(plan_code=_plan_without(copy.account_id))
 
 
 def _end_of(subscription: dict[str, Any], item: dict[str, Any]) -> datetime | None:
@@ -220,14 +236,16 @@ def entitlement_review(*, account_id: int, now: datetime) -> None:
 
 def _entitle(wallet: Wallet, now: datetime) -> None:
     """The plan of the dearest subscription that entitles; without one, what the account had before it subscribed."""
-    plans = [subscription.plan_code for subscription in subscriptions_entitling(wallet.account_id, now)]
+    entitling = subscriptions_entitling(wallet.account_id, now)
+    plans = [one.plan_code for one in entitling if one.plan_code != METERED]  # that one is the operator's to give
     if len(plans) > 1:
         logger.error("account %s pays %s subscriptions at once", wallet.account_id, len(plans))
     if plans:
         best = max(plans, key=lambda code: plan_in_force(code, now).monthly_price_cents)
         Wallet.objects.filter(pk=wallet.pk).update(plan_code=best, subscribed=True)
     elif wallet.subscribed:
-        Wallet.objects.filter(pk=wallet.pk).update(plan_code=_plan_without(wallet.pk), subscribed=False)
+        former = METERED if wallet.postpaid_limit_microusd is not None else _plan_without(wallet.pk)
+        Wallet.objects.filter(pk=wallet.pk).update(plan_code=former, subscribed=False)
 
 
 def subscriptions_entitling(account_id: int, now: datetime) -> list[Subscription]:
@@ -258,7 +276,27 @@ def invoice_refresh(*, invoice_id: str, now: datetime) -> tuple[int | None, dict
         with transaction.atomic():
             wallet_lock(account_id)
             _allowance_grant(account_id, invoice, now)
+            _metered_settle(account_id, invoice, now)
     return account_id, invoice
+
+
+def _metered_settle(account_id: int, invoice: dict[str, Any], now: datetime) -> None:
+    """The lines of post-paid use, without tax: what they come to is owed no longer."""
+    amounts_cents = [line["amount"] for line in invoice["lines"]["data"] if _plan_of_line(line) == METERED]
+    if sum(amounts_cents) > 0:
+        invoice_settle(
+            account_id=account_id,
+            amount_microusd=microusd_from_cents(sum(amounts_cents)),
+            op_key=str(invoice["id"]),
+            now=now,
+            reason=f"Invoice {invoice['number'] or invoice['id']}",
+            by=None,
+        )
+
+
+def _plan_of_line(line: dict[str, Any]) -> str | None:
+    details = (line.get("pricing") or {}).get("price_details") or {}
+    return StripePrice.objects.filter(stripe_id=details.get("price")).values_list("plan_code", flat=True).first()
 
 
 def _subscription_of(invoice: dict[str, Any]) -> str | None:
@@ -293,8 +331,7 @@ def _allowance_grant(account_id: int, invoice: dict[str, Any], now: datetime) ->
 def _bought(invoice: dict[str, Any]) -> tuple[Plan, datetime, datetime] | None:
     """The plan with an allowance that the invoice's positive lines pay for, with the line's period."""
     for line in invoice["lines"]["data"]:
-        details = (line.get("pricing") or {}).get("price_details") or {}
-        code = StripePrice.objects.filter(stripe_id=details.get("price")).values_list("plan_code", flat=True).first()
+        code = _plan_of_line(line)
         start = moment(line["period"]["start"])
         if code and line["amount"] > 0:
             plan = plan_in_force(code, start)

@@ -11,6 +11,7 @@ from billing.reconcile import reconcile
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_process
 from billing.usage_days import days_fold, house_fold
+from billing.usage_export import exports_compare, exports_send
 
 
 @shared_task(name="billing.tasks.stripe_events_process")
@@ -24,6 +25,18 @@ def stripe_reconcile() -> None:
     if is_configured():
         reconcile(now=timezone.now())
         events_process(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.usage_export")
+def usage_export() -> None:
+    if is_configured():
+        exports_send(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.usage_compare")
+def usage_compare() -> None:
+    if is_configured():
+        exports_compare(now=timezone.now())
 
 
 @shared_task(name="billing.tasks.recharge")

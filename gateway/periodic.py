@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from billing import tasks as billing_tasks
 from billing.models import AutoRecharge
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_waiting
+from billing.usage_export import exports_waiting
 from gateway import tasks, webhooks_out
 from gateway.audit import audit_due
 from gateway.importing import imports_waiting
@@ -69,6 +72,16 @@ def auto_recharge(now: datetime) -> None:
         billing_tasks.recharge.delay()
 
 
+def usage_export(now: datetime) -> None:
+    if settings.USAGE_EXPORT and is_configured() and exports_waiting(now):
+        billing_tasks.usage_export.delay()
+
+
+def usage_compare(now: datetime) -> None:
+    if settings.USAGE_EXPORT and is_configured():
+        billing_tasks.usage_compare.delay()
+
+
 def money_notices(now: datetime) -> None:
     billing_tasks.money_notices.delay()
 
@@ -113,6 +126,8 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("places", 10.0, places),
     ("payment events", 1.0, payment_events),
     ("auto-recharge", 15.0, auto_recharge),
+    ("usage export", 5.0, usage_export),
+    ("usage comparison", 3600.0, usage_compare),
     ("money notices", 60.0, money_notices),
     ("reconciling payments", 180.0, payments_reconcile),
     ("idempotency", 300.0, idempotency),

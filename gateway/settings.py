@@ -246,6 +246,8 @@ STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
 # Needs a tax origin and registrations in the Stripe account.
 STRIPE_AUTOMATIC_TAX = env.bool("STRIPE_AUTOMATIC_TAX", default=False)
 STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
+# Post-paid calls go to Stripe's meters, which invoice them.
+USAGE_EXPORT = env.bool("USAGE_EXPORT", default=False)
 # How long a subscription with an unpaid invoice keeps its plan.
 PAST_DUE_GRACE_DAYS = env.int("PAST_DUE_GRACE_DAYS", default=7)
 

@@ -11,6 +11,7 @@ from django.db.models import Q
 class ExportState(models.TextChoices):
     NEW = "new"  # to be sent, or to be sent again under the same identifier
     SENT = "sent"
+    COUNTED = "counted"  # the meter's own sum of the day confirms it
     UNSURE = "unsure"  # it may have arrived, and its identifier may be forgotten: compared, not sent again
     PARKED = "parked"  # a person must look
 
@@ -26,7 +27,7 @@ class UsageExport(models.Model):
     account_id = models.BigIntegerField()
     value_microusd = models.PositiveBigIntegerField()
     used_at = models.DateTimeField()
-    state = models.CharField(max_length=6, choices=ExportState.choices, default=ExportState.NEW)
+    state = models.CharField(max_length=8, choices=ExportState.choices, default=ExportState.NEW)
     # When it was first sent: from then on the identifier protects for a day.
     tried_at = models.DateTimeField(null=True, blank=True)
     next_attempt_at = models.DateTimeField()
@@ -36,6 +37,7 @@ class UsageExport(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["next_attempt_at"], name="usage_export_waiting", condition=Q(state="new")),
             models.Index(fields=["account_id", "used_at"], name="usage_export_by_day"),
+            models.Index(fields=["used_at"], name="usage_export_uncounted", condition=Q(state__in=["sent", "unsure"])),
         ]
 
     def __str__(self) -> str:

@@ -39,6 +39,7 @@ def draft(
         auto_advance=subscription is not None,
         automatic_tax=_automatic_tax(tax),
         billing_reason=reason,
+        collection_method=subscription["collection_method"] if subscription else "charge_automatically",
         created=now,
         currency=lines[0]["currency"] if lines else "usd",
         customer=customer,
@@ -233,7 +234,28 @@ def finalize_when_due(world: World, invoice_id: str) -> None:
     invoice = world.get("invoice", invoice_id)
     if invoice["status"] == "draft" and invoice["auto_advance"]:
         finalize(world, invoice)
-        collect(world, invoice, method_for(world, invoice))
+        if invoice["collection_method"] == "send_invoice":
+            _send(world, invoice)
+        else:
+            collect(world, invoice, method_for(world, invoice))
+
+
+def _send(world: World, invoice: Obj) -> None:
+    """The customer has until the due date; then the subscription is past due."""
+    subscription = world.find("subscription", subscription_id(invoice))
+    if invoice["status"] == "open" and subscription is not None:
+        due = world.now(invoice["customer"]) + subscription["days_until_due"] * DAY_S
+        invoice["due_date"] = due
+        world.plan(due, "invoice.overdue", invoice["id"], invoice["customer"])
+    world.emit("invoice.sent", invoice)
+
+
+@action("invoice.overdue")
+def overdue_when_due(world: World, invoice_id: str) -> None:
+    invoice = world.get("invoice", invoice_id)
+    subscription = world.find("subscription", subscription_id(invoice))
+    if invoice["status"] == "open" and subscription is not None and subscription["status"] == "active":
+        world.change(subscription, "customer.subscription.updated", status="past_due")
 
 
 @action("invoice.retry")

@@ -7,7 +7,7 @@ plain JSON values.
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from billing.sandbox import checkout, checkout_pay, disputes, meters, payments, portal, refunds, timeline
+from billing.sandbox import checkout, checkout_pay, disputes, invoices, meters, payments, portal, refunds, timeline
 from billing.sandbox.payment_methods import BEHAVIOURS
 from billing.sandbox.refusals import parameter_invalid
 from billing.sandbox.world import Obj, World
@@ -84,6 +84,13 @@ def rules_set(world: World, **fields: Any) -> None:
         setattr(world.rules, name, tuple(value) if isinstance(value, list) else value)
 
 
+def invoice_pay(world: World, *, invoice: str) -> Obj:
+    """The customer pays an invoice that was sent, by transfer."""
+    found = world.get("invoice", invoice, "invoice")
+    invoices.mark_paid(world, found)
+    return found
+
+
 def meter_errors(world: World) -> list[Obj]:
     """Meter events that cannot be counted, which Stripe reports by thin events."""
     timeline.pass_time(world)
@@ -106,6 +113,7 @@ OPERATIONS: dict[str, Operation] = {
         portal_replace_method,
         advance,
         rules_set,
+        invoice_pay,
         meter_errors,
     )
 }

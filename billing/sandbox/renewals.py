@@ -16,10 +16,12 @@ def period_end_when_due(world: World, subscription_id: str) -> None:
     now = world.now(subscription["customer"])
     if subscription["status"] not in subscriptions.LIVE or subscriptions.period_end(subscription) > now:
         return
+    usage = _usage_lines(world, subscription, now)
     if subscription["cancel_at_period_end"]:
         subscriptions.cancel(world, subscription)
+        if usage:  # what was used is still to be paid
+            invoices.finalize(world, subscriptions.bill(world, subscription, usage, "subscription_cycle"))
         return
-    usage = _usage_lines(world, subscription, now)
     _next_period(world, subscription, now)
     licensed = [lines.for_period(world, item) for item in subscriptions.items_of(subscription) if "quantity" in item]
     _draft(world, subscription, [*usage, *licensed], now)

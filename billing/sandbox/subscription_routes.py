@@ -27,6 +27,13 @@ def trial_end(world: World, params: Params, customer: str) -> int | None:
     return int(wanted) if wanted not in (None, "now") else None
 
 
+def _collection(params: Params) -> Obj:
+    method, days = params.get("collection_method", "charge_automatically"), params.get("days_until_due")
+    if (method == "send_invoice") != (days is not None):
+        raise parameter_invalid("days_until_due", "days_until_due belongs to collection_method=send_invoice.")
+    return {"collection_method": method, "days_until_due": days}
+
+
 @route("POST", "/v1/subscriptions")
 def subscription_create(call: Call) -> Obj:
     world, params = call.world, call.params
@@ -44,7 +51,15 @@ def subscription_create(call: Call) -> Obj:
     if behaviour == "error_if_incomplete":
         subscriptions.check_can_pay(world, payer)
     trial = trial_end(world, params, customer["id"])
-    subscription = subscriptions.make(world, customer["id"], prices, metadata=merged(None, params), trial_end=trial)
+    subscription = subscriptions.make(
+        world,
+        customer["id"],
+        prices,
+        metadata=merged(None, params),
+        trial_end=trial,
+        anchor=params.get("billing_cycle_anchor"),
+    )
+    subscription.update(_collection(params))
     subscription["default_payment_method"] = method["id"] if method else None
     subscription["description"] = params.get("description")
     subscriptions.start(world, subscription, payer, off_session=bool(params.get("off_session", True)))

@@ -23,14 +23,16 @@ def make(
     *,
     metadata: dict[str, str],
     trial_end: int | None = None,
+    anchor: int | None = None,
 ) -> Obj:
-    """An incomplete (or trialing) subscription with its first period; nothing is charged yet."""
+    """An incomplete (or trialing) subscription with its first period, until `anchor` where one is given; nothing is
+    charged yet."""
     now, subscription_id = world.now(customer), world.new_id("sub")
-    items = [_item(world, subscription_id, price, quantity, now, trial_end) for price, quantity in prices]
+    items = [_item(world, subscription_id, price, quantity, now, trial_end or anchor) for price, quantity in prices]
     subscription = world.new(
         "subscription",
         id=subscription_id,
-        billing_cycle_anchor=trial_end or now,
+        billing_cycle_anchor=trial_end or anchor or now,
         created=now,
         currency=prices[0][0]["currency"],
         customer=customer,
@@ -47,14 +49,14 @@ def make(
     return subscription
 
 
-def _item(world: World, subscription_id: str, price: Obj, quantity: int, now: int, trial_end: int | None) -> Obj:
+def _item(world: World, subscription_id: str, price: Obj, quantity: int, now: int, first_end: int | None) -> Obj:
     if price["recurring"] is None:
         raise parameter_invalid(
             "items",
             "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.",
         )
     recurring = price["recurring"]
-    end = trial_end or add_intervals(now, recurring["interval"], recurring["interval_count"])
+    end = first_end or add_intervals(now, recurring["interval"], recurring["interval_count"])
     licensed = {"quantity": quantity} if recurring["usage_type"] == "licensed" else {}
     return world.new(
         "subscription_item",

@@ -11,6 +11,8 @@ import stripe as stripe
 
 from billing.stripe_client.catalogue import (
     meter_ensure,
+    meter_find,
+    metered_price_create,
     portal_configuration_ensure,
     price_create,
     price_find_by_lookup_key,
@@ -45,6 +47,8 @@ from billing.stripe_client.objects import (
     refund_create,
     refund_retrieve,
     subscription_cancel,
+    subscription_create_metered,
+    subscription_end,
     subscription_retrieve,
     subscriptions_list,
 )
@@ -70,7 +74,9 @@ __all__ = [
     "meter_ensure",
     "meter_event_cancel",
     "meter_event_create",
+    "meter_find",
     "meter_usage_retrieve",
+    "metered_price_create",
     "payment_intent_create_off_session",
     "payment_intent_find",
     "payment_intent_retrieve",
@@ -87,6 +93,8 @@ __all__ = [
     "session_find",
     "session_retrieve",
     "subscription_cancel",
+    "subscription_create_metered",
+    "subscription_end",
     "subscription_retrieve",
     "subscriptions_list",
     "webhook_construct",

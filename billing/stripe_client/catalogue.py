@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from billing.money import CENTS_PER_MICROUSD
 from billing.stripe_client import stripe
 from billing.stripe_client.connection import Plain, call
 
@@ -98,13 +99,34 @@ def _portal_features(products: Products) -> "stripe.params.billing_portal.Config
     }
 
 
+def metered_price_create(*, product_id: str, lookup_key: str, meter_id: str, idempotency_key: str) -> Plain:
+    """A monthly price of what a meter counts, in micro-dollars."""
+    price: Plain = call(
+        "metered_price_create",
+        lambda client: client.v1.prices.create(
+            {
+                "product": product_id,
+                "currency": "usd",
+                "unit_amount_decimal": CENTS_PER_MICROUSD,
+                "recurring": {"interval": "month", "usage_type": "metered", "meter": meter_id},
+                "lookup_key": lookup_key,
+            },
+            {"idempotency_key": idempotency_key},
+        ),
+    )
+    return price
+
+
+def meter_find(*, event_name: str) -> Plain | None:
+    """The active meter of an event name."""
+    listed = call("meter_find", lambda client: client.v1.billing.meters.list({"status": "active", "limit": 100}))
+    return next((meter for meter in listed["data"] if meter["event_name"] == event_name), None)
+
+
 def meter_ensure(*, event_name: str, display_name: str) -> Plain:
     """The active meter of an event name, created when absent."""
-    listed = call("meter_ensure", lambda client: client.v1.billing.meters.list({"status": "active", "limit": 100}))
-    for meter in listed["data"]:
-        if meter["event_name"] == event_name:
-            found: Plain = meter
-            return found
+    if (found := meter_find(event_name=event_name)) is not None:
+        return found
     created: Plain = call(
         "meter_ensure",
         lambda client: client.v1.billing.meters.create(

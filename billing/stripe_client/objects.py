@@ -56,6 +56,36 @@ def subscriptions_list(*, customer_id: str) -> list[Plain]:
     return list(listed["data"])
 
 
+def subscription_create_metered(
+    *, customer_id: str, price_id: str, account_id: str, anchor_s: int, days_until_due: int, idempotency_key: str
+) -> Plain:
+    """Bills what a meter counts, month by month from `anchor_s` on, by invoices that the customer gets and pays."""
+    subscription: Plain = call(
+        "subscription_create_metered",
+        lambda client: client.v1.subscriptions.create(
+            {
+                "customer": customer_id,
+                "items": [{"price": price_id}],
+                "billing_cycle_anchor": anchor_s,
+                "collection_method": "send_invoice",
+                "days_until_due": days_until_due,
+                "metadata": {"account": account_id},
+            },
+            {"idempotency_key": idempotency_key},
+        ),
+    )
+    return subscription
+
+
+def subscription_end(*, subscription_id: str) -> Plain:
+    """Lets a subscription run out at the end of its period; what a meter counted until then is still invoiced."""
+    subscription: Plain = call(
+        "subscription_end",
+        lambda client: client.v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True}),
+    )
+    return subscription
+
+
 def subscription_cancel(*, subscription_id: str) -> Plain:
     """Ends a subscription now, as when an account is closed."""
     subscription: Plain = call("subscription_cancel", lambda client: client.v1.subscriptions.cancel(subscription_id))
@@ -180,18 +210,19 @@ def dispute_retrieve(*, dispute_id: str) -> Plain:
     return dispute
 
 
-def events_list(*, types: Sequence[str], created_from_s: int, events_max: int = 1000) -> list[Plain]:
-    """Events of these types since an instant, oldest first. Stripe keeps them 30 days and takes 20 types a call."""
+def events_list(*, types: Sequence[str], created_from_s: int, created_before_s: int | None = None) -> list[Plain]:
+    """All events of these types since an instant, up to another, oldest first. Stripe keeps them 30 days and takes 20
+    types a call."""
 
     def read(client: stripe.StripeClient) -> list[Plain]:
         found: list[Plain] = []
         for start in range(0, len(types), TYPES_A_CALL_MAX):
             wanted = list(types[start : start + TYPES_A_CALL_MAX])
-            listed = client.v1.events.list({"types": wanted, "created": {"gte": created_from_s}, "limit": 100})
-            for event in listed.auto_paging_iter():
-                found.append(event.to_dict(for_json=True))
-                if len(found) >= events_max:
-                    break
+            span: stripe.params.EventListParamsCreated = {"gte": created_from_s}
+            if created_before_s is not None:
+                span["lt"] = created_before_s
+            listed = client.v1.events.list({"types": wanted, "created": span, "limit": 100})
+            found.extend(event.to_dict(for_json=True) for event in listed.auto_paging_iter())
         return found
 
     events: list[Plain] = call("events_list", read)
@@ -200,7 +231,8 @@ def events_list(*, types: Sequence[str], created_from_s: int, events_max: int = 
 
 def meter_event_create(*, event_name: str, customer_id: str, value: int, identifier: str, timestamp_s: int) -> Plain:
     """Reports usage. An identifier that Stripe holds already is the same fact, so that is a success too, marked
-    `duplicate`. Stripe holds identifiers for a day only: older rows are compared with meter_usage_retrieve instead."""
+    `duplicate`. It has no idempotency key of ours, as a stored fault would be repeated for a day. Stripe holds
+    identifiers for a day only: older rows are compared with meter_usage_retrieve instead."""
     try:
         event: Plain = call(
             "meter_event_create",
@@ -211,7 +243,6 @@ def meter_event_create(*, event_name: str, customer_id: str, value: int, identif
                     "identifier": identifier,
                     "timestamp": timestamp_s,
                 },
-                {"idempotency_key": f"usage-{identifier}"},
             ),
         )
     except PaymentProviderRefused as refused:
