@@ -41,7 +41,7 @@ test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a R
 	$(PY) -m tests.support.servers -- $(PY) -m pytest -m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
-	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(ARGS)
+	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults tests/billing/payments $(ARGS)
 
 coverage: setup  ## The whole suite under coverage, with the floor of pyproject.toml
 	$(PY) -m coverage erase

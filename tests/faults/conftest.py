@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.scene import Scene, Servers, long_run, prepare, stage
+from tests.support.proofs import what_it_shows as what_it_shows
 from tests.support.servers import PostgresServer, RedisServer, running
 
 FIGURES = ("seed", "tries", "admitted", "refused", "captured", "released", "audit")
@@ -62,15 +63,6 @@ def scene(
     name = request.module.__name__.rpartition(".")[2]
     with stage(servers, tmp_path_factory.mktemp(name), database=name, **getattr(request.module, "ENV", {})) as ready:
         yield ready
-
-
-@pytest.fixture(autouse=True)
-def _what_it_shows(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> None:
-    """Markers `proves` and `control` name invariants of docs/ledger.md; the summary's table is made of them."""
-    for marker in ("proves", "control"):
-        names = [name for mark in request.node.iter_markers(marker) for name in mark.args]
-        if names:
-            record_property(marker, " ".join(names))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from billing.models import (
     Wallet,
 )
 from billing.refunds import refund_make
+from tests.faults.scene import long_run
 from tests.support.stripe import deliver, portal, process, receive, reconcile_late, subscribe, topup_ask, topup_pay
 
 
@@ -124,7 +125,7 @@ SCENARIOS = {
     "dispute won": disputed("won"),
     "dispute lost": disputed("lost"),
 }
-ORDERS_DRAWN = 24  # of scenarios with more than four events; of the others every order is tried
+ORDERS_DRAWN = 24  # of scenarios with more than four events, six in the long run; of others every order is tried
 
 
 class Rolled(Exception):
@@ -150,7 +151,7 @@ def try_delivery(stripe, events, *, reconciled=False):
 
 
 def orders_of(events, chance):
-    if len(events) <= 4:
+    if len(events) <= (6 if long_run() else 4):
         return [list(order) for order in itertools.permutations(events)]
     return [chance.sample(events, len(events)) for _ in range(ORDERS_DRAWN)]
 
@@ -163,6 +164,7 @@ def acted(stripe, account, name):
     return [event for event in stripe.events if event["type"] in stripe_events.TYPES]
 
 
+@pytest.mark.proves("L10")
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_order_ends_in_the_same_state(alice, stripe, name):
     chance = random.Random(name)
@@ -180,6 +182,7 @@ def test_every_order_ends_in_the_same_state(alice, stripe, name):
     assert state() == orderly
 
 
+@pytest.mark.control("L10")
 def test_a_credit_keyed_by_the_event_would_not_converge(alice, stripe, monkeypatch):
     """The negative control: two events tell one payment, and a credit per event counts it twice."""
     from billing import ledger, topups
@@ -194,6 +197,7 @@ def test_a_credit_keyed_by_the_event_would_not_converge(alice, stripe, monkeypat
     assert try_delivery(stripe, events)["wallets"] != orderly["wallets"]
 
 
+@pytest.mark.proves("L10")
 def test_a_poisoned_event_is_parked_and_the_others_go_on(alice, stripe):
     topup_pay(stripe, alice.account)
     poison = stripe.events[0] | {"id": "evt_poison", "type": "checkout.session.completed"}

@@ -44,6 +44,7 @@ def charge_of(top_up):
     return stripe_client.payment_intent_retrieve(payment_intent_id=top_up.payment_intent_id)["latest_charge"]
 
 
+@pytest.mark.proves("L16")
 class TestRefunds:
     def test_a_part_that_is_left_can_be_given_back(self, alice, stripe, paid):
         spend(alice, 15_000_000)
@@ -92,6 +93,7 @@ class TestRefunds:
         assert balance(alice) == 13_000_000
 
 
+@pytest.mark.proves("L16")
 class TestDisputes:
     def test_after_the_money_is_spent_the_account_is_in_arrears_and_stops(self, alice, stripe, paid):
         spend(alice, 19_000_000)
@@ -136,6 +138,20 @@ class TestDisputes:
         stripe.dispute_close(dispute=opened["id"], status="warning_closed")
         deliver(stripe)
         assert balance(alice) == 20_000_000
+
+
+@pytest.mark.control("L16")
+def test_a_restoration_keyed_by_the_message_would_return_the_money_again(alice, stripe, monkeypatch):
+    import itertools
+
+    from billing import ledger
+    from tests.billing.payments.test_convergence import acted, try_delivery
+
+    events = acted(stripe, alice.account, "dispute won")
+    orderly = try_delivery(stripe, events)
+    numbers, post = itertools.count(), ledger.entry_post
+    monkeypatch.setattr(ledger, "entry_post", lambda **fields: post(**fields | {"op_key": f"event:{next(numbers)}"}))
+    assert try_delivery(stripe, events)["wallets"] != orderly["wallets"]
 
 
 class TestTheAudit:

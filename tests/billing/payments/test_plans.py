@@ -28,6 +28,7 @@ def seen_as(stripe, status, **changes):
     return subscription_copy(subscription=found | {"status": status} | changes, now=timezone.now())
 
 
+@pytest.mark.proves("L15")
 class TestSubscribing:
     def test_a_paid_plan_holds_at_once_and_standard_brings_its_calls(self, alice, stripe):
         subscribe(stripe, alice.account, "standard")
@@ -63,6 +64,7 @@ class TestSubscribing:
         assert len(stripe.world.all("price")) == len(first) == 4
 
 
+@pytest.mark.proves("L15")
 class TestEntitlement:
     @pytest.mark.parametrize(
         ("status", "plan"),
@@ -114,6 +116,7 @@ class TestEntitlement:
 
 
 class TestChanges:
+    @pytest.mark.proves("L15")
     def test_a_renewal_grants_once_more(self, alice, stripe):
         subscribe(stripe, alice.account, "standard")
         deliver(stripe)
@@ -135,6 +138,7 @@ class TestChanges:
         deliver(stripe)
         assert plan_of(alice) == "free"
 
+    @pytest.mark.proves("L15")
     def test_an_upgrade_holds_at_once_and_a_downgrade_at_the_end(self, alice, stripe):
         prices = {price.plan_code: price.stripe_id for price in prices_ensure(now=timezone.now())}
         subscribe(stripe, alice.account, "unlimited")
@@ -165,6 +169,7 @@ class TestChanges:
         reconcile_late()
         assert (plan_of(alice), Allowance.objects.count()) == ("standard", 1)
 
+    @pytest.mark.control("L15")
     def test_without_the_unique_invoice_a_second_message_would_grant_twice(self, alice, stripe):
         """The negative control: the same deliveries against a broken key of the grant."""
         import itertools

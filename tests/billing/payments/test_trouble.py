@@ -21,6 +21,7 @@ def without_limits(member):
     )
 
 
+@pytest.mark.proves("L12")
 class TestPictures:
     def test_a_thousand_calls_ask_stripe_nothing(self, alice, stripe):
         fund(alice.account, 1_000 * PRICE_MICROUSD)
@@ -62,6 +63,23 @@ class TestPictures:
 
 
 class TestCreatingOnce:
+    @pytest.mark.control("L12")
+    def test_a_new_key_for_every_try_would_make_two_sessions(self, alice, stripe, monkeypatch):
+        numbers = iter(range(100))
+        honest = stripe_client.checkout_topup_create
+        broken = lambda topup_id, **fields: honest(topup_id=f"{topup_id}{next(numbers)}", **fields)  # noqa: E731
+        monkeypatch.setattr(stripe_client, "checkout_topup_create", broken)
+        stripe.trouble.add("drop_after_commit", method="POST", path="/v1/checkout/sessions")
+        from billing.topups import topup_page, topup_start
+        from tests.support.stripe import RETURN
+
+        row = topup_start(account=alice.account, amount_cents=500, nonce="n", now=timezone.now(), by=None)
+        with pytest.raises(PaymentProviderUnavailable):
+            topup_page(top_up=row, **RETURN)
+        topup_page(top_up=row, **RETURN)
+        assert len(stripe.world.all("checkout.session")) == 2
+
+    @pytest.mark.proves("L12")
     @pytest.mark.parametrize(
         "kind", ["error_after_commit", "drop_after_commit", "conflict", "rate_limit", "unavailable"]
     )

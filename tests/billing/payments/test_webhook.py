@@ -67,6 +67,7 @@ FORGERIES = {
 }
 
 
+@pytest.mark.proves("L11")
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_forgery_changes_no_row_and_tells_no_secret(alice, event, post, forgery, caplog):
     caplog.set_level(logging.DEBUG)
@@ -75,6 +76,15 @@ def test_a_forgery_changes_no_row_and_tells_no_secret(alice, event, post, forger
     assert "whsec" not in caplog.text
 
 
+@pytest.mark.control("L11")
+def test_without_the_check_of_the_signature_a_forgery_would_credit(alice, event, post, monkeypatch):
+    monkeypatch.setattr("billing.stripe_client.webhook._check_signature", lambda *_: None)
+    assert post(event, secret="whsec_guess").status_code == 200
+    process()
+    assert wallet_of(alice.account).balance_microusd == 10_000_000
+
+
+@pytest.mark.proves("L11")
 @pytest.mark.parametrize("secrets", [[], [""], ["  "]])
 def test_without_a_secret_there_is_no_such_address(alice, event, post, settings, secrets):
     from billing import stripe_client
@@ -106,6 +116,7 @@ def test_either_of_two_secrets_is_good_while_one_is_replaced(alice, event, post,
         assert post(event | {"id": "evt_2"}).status_code == 200
 
 
+@pytest.mark.proves("L11")
 def test_events_about_strangers_are_kept_and_do_nothing(alice, charlie, event, post, stripe):
     """A session of another account's customer with our top-up's reference."""
     about = event["data"]["object"]
