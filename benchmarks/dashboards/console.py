@@ -10,10 +10,11 @@ from datetime import timedelta
 from django.utils import timezone
 from psycopg import Connection
 
-from accounts.models import User
+from accounts.models import Account, User
 from accounts.staff import StaffRole, staff_roles_set
 from benchmarks.dashboards import seed
 from benchmarks.dashboards.part import Cast, Page, Part
+from billing.services import wallet_open
 from billing.usage_days import house_fold
 
 DAYS, ACCOUNTS, MODELS, CALLS_PER_BUCKET = 60, 200, 10, 10
@@ -54,6 +55,8 @@ ON CONFLICT DO NOTHING
 def fill(connection: Connection, cast: Cast, rows: int) -> None:
     staff_roles_set(user=User.objects.get(email=cast.staff), roles=frozenset({StaffRole.OWNER}))
     connection.execute(_ACCOUNTS, {"accounts": ACCOUNTS})
+    for account in Account.objects.filter(wallet=None):
+        wallet_open(account=account, now=timezone.now(), plan_code="payg")
     newest = connection.execute("SELECT max(id) FROM accounts_account").fetchone()
     first = (newest[0] if newest else 0) - ACCOUNTS + 1
     start, step_us = timezone.now() - timedelta(days=DAYS), DAYS * 86_400 * 1_000_000 // rows
