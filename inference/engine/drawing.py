@@ -100,6 +100,7 @@ class Drawing:
     def _sample(self, start: Start, index: int) -> Sample:
         sample = self.family.start(self.model, start)
         sample.loras, sample.dress = self.loras, self.dress
+        sample.pace = self.schedule.pace(sample.timesteps)
         if self.spec.deterministic:
             sample.alone = (self.spec.token, index)
         return sample

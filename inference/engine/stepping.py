@@ -39,12 +39,16 @@ class Stepper:
         if not predicted:
             return
         whole = torch.stack([torch.isfinite(prediction).all() for _, prediction in predicted]).tolist()
-        ready: list[Row] = []
+        sound: list[tuple[Row, torch.Tensor]] = []
         for (row, prediction), finite in zip(predicted, whole, strict=True):
             with self.tally.blame([row.work]):
                 if not finite:
                     raise RenderFailed(code="not_a_number", message="The model produced values that are no numbers.")
-                if self._advance(row, prediction):
+                sound.append((row, prediction))
+        ready: list[Row] = []
+        for row in [row for pairs in _at_one_pace(sound) for row in self._advance(pairs)]:
+            with self.tally.blame([row.work]):
+                if self._is_ready(row):
                     ready.append(row)
         for together in _decoded_together([row for row in ready if row in row.work.rows]):
             for row, pixels in self._decode(together):
@@ -74,12 +78,26 @@ class Stepper:
             return self._predict(rows[: len(rows) // 2])
         return [pair for row in rows for pair in self._predict([row])]
 
-    def _advance(self, row: Row, prediction: torch.Tensor) -> bool:
-        """Whether the picture is ready to be decoded."""
+    def _advance(self, pairs: list[tuple[Row, torch.Tensor]]) -> list[Row]:
+        """The schedulers' step, of several at once where they keep one pace; if that fails, each alone."""
+        drawing = pairs[0][0].work.drawing
+        assert drawing is not None
+        samples = [row.sample for row, _ in pairs if row.sample]
+        try:
+            drawing.family.advance(samples, [prediction for _, prediction in pairs])
+            return [row for row, _ in pairs]
+        except Exception as error:
+            if len(pairs) == 1:
+                pairs[0][0].work.fail(failure_of(error))
+                logger.warning("A scheduler of %s failed.", pairs[0][0].work.spec.token, exc_info=error)
+                return []
+        return [row for pair in pairs for row in self._advance([pair])]
+
+    def _is_ready(self, row: Row) -> bool:
+        """Tell the step. Whether the picture can be decoded: it may also go on as another sample."""
         work, sample = row.work, row.sample
         assert sample is not None
         assert work.drawing is not None
-        work.drawing.family.advance(sample, prediction)
         step, steps = sample.progress
         work.tell("step", row.index, step, steps)
         if sample.done and sample.then:
@@ -126,6 +144,17 @@ class Stepper:
     def _release_memory(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _at_one_pace(pairs: list[tuple[Row, torch.Tensor]]) -> list[list[tuple[Row, torch.Tensor]]]:
+    """Rows and predictions, those together whose schedulers' next step is the same."""
+    groups: dict[Hashable, list[tuple[Row, torch.Tensor]]] = {}
+    for row, prediction in pairs:
+        assert row.sample is not None
+        pace = row.sample.pace
+        key = id(row) if pace is None else (pace, row.sample.step)
+        groups.setdefault(key, []).append((row, prediction))
+    return list(groups.values())
 
 
 def _decoded_together(rows: list[Row]) -> list[list[Row]]:

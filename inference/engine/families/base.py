@@ -219,12 +219,25 @@ class Family(abc.ABC):
         scaled: torch.Tensor = sample.scheduler.scale_model_input(sample.latents, sample.timestep)
         return scaled
 
-    def advance(self, sample: Sample, prediction: torch.Tensor) -> None:
-        """The scheduler's step, and outside the mask the original picture at the next noise level."""
-        step = sample.scheduler.step(prediction, sample.timestep, sample.latents, **sample.step_arguments)
-        sample.latents = step.prev_sample
-        sample.estimate = getattr(step, "pred_original_sample", None)
-        sample.step += 1
+    def advance(self, samples: Sequence[Sample], predictions: Sequence[torch.Tensor]) -> None:
+        """The scheduler's step, and outside the mask the original picture at the next noise level.
+
+        Several samples must be of equal pace and at the same step: the first one's scheduler computes for all.
+        """
+        first = samples[0]
+        latents = torch.cat([sample.latents for sample in samples]) if len(samples) > 1 else first.latents
+        prediction = torch.cat(list(predictions)) if len(samples) > 1 else predictions[0]
+        step = first.scheduler.step(prediction, first.timestep, latents, **first.step_arguments)
+        ends = getattr(step, "pred_original_sample", None)
+        estimates = ends.split(1) if ends is not None and len(samples) > 1 else [ends] * len(samples)
+        for sample, advanced, estimate in zip(samples, step.prev_sample.split(1), estimates, strict=True):
+            sample.latents, sample.estimate = advanced, estimate
+            sample.step += 1
+            if sample is not first and hasattr(first.scheduler, "_step_index"):
+                sample.scheduler._step_index = first.scheduler._step_index
+            self._keep_unmasked(sample)
+
+    def _keep_unmasked(self, sample: Sample) -> None:
         if sample.mask is None or sample.image_latents is None:
             return
         kept = sample.image_latents

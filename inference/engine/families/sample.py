@@ -116,6 +116,8 @@ class Sample:
     dress: tuple[Dress, ...] = ()
     """What the network must wear for this sample; samples of different dresses never share a forward."""
     alone: Hashable = None
+    pace: Hashable = None
+    """Samples of equal pace at the same step may take the scheduler's step together; None takes it alone."""
     views: tuple[View, ...] = ()
     then: Callable[[Sample], Sample] | None = None
     """What comes after the last step: a second sample that goes on from this one."""

@@ -26,6 +26,8 @@ class UNetFamily(Family):
         """CLIP reads 77 tokens, of which two mark the ends."""
         tokenizer = model.pipe.tokenizer or model.pipe.tokenizer_2
         limit = int(tokenizer.model_max_length)
+        if prompt.isascii() and len(prompt) <= limit - 2:
+            return 0  # No token is shorter than a character.
         return limit - 2 if len(tokenizer(prompt).input_ids) > limit else 0
 
     def start(self, model: Model, start: Start) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from diffusers import (
 )
 
 from inference.engine.scheduler_names import CLASSIC
-from inference.engine.schedulers import CLASSES
+from inference.engine.schedulers import CLASSES, WITHOUT_MEMORY
 from inference.engine.spec import Operation
 from tests.inference.engine.bench import NEGATIVE, PROMPT, Bench, apart, half_mask, model, noise_picture, seeded, spec
 
@@ -86,6 +87,37 @@ class TestOneForwardForMany:
                 own_scheduler(plain_sd15, "DDIMScheduler"),
                 prompt=PROMPT,
                 num_inference_steps=job.spec.num_inference_steps,
+                generator=seeded(job.spec.seed),
+                height=64,
+                width=64,
+            )
+            assert apart(bench.recorded.pixels[job.spec.token, 0], expected) <= SAME
+
+    @pytest.mark.parametrize("name", WITHOUT_MEMORY[:2])
+    def test_schedulers_at_one_pace_step_together(
+        self, bench: Bench, plain_sd15: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two join at the same step, a third later: it steps alone although it shares the forward."""
+        real, sizes = CLASSES[name].step, []
+
+        def step(scheduler: Any, prediction: torch.Tensor, *args: Any, **more: Any) -> Any:
+            sizes.append(len(prediction))
+            return real(scheduler, prediction, *args, **more)
+
+        monkeypatch.setattr(CLASSES[name], "step", step)
+        jobs = [bench.submit(spec(SD15, scheduler=name, seed=seed)) for seed in (1, 2)]
+        bench.turn(1)
+        jobs.append(bench.submit(spec(SD15, scheduler=name, seed=3)))
+        bench.finish(*jobs)
+        assert Counter(sizes) == {2: 4, 1: 4}
+        monkeypatch.undo()
+        for job in jobs:
+            expected = plainly(
+                plain_sd15,
+                StableDiffusionPipeline,
+                own_scheduler(plain_sd15, name),
+                prompt=PROMPT,
+                num_inference_steps=4,
                 generator=seeded(job.spec.seed),
                 height=64,
                 width=64,
