@@ -263,7 +263,7 @@ def test_the_calculator_follows_without_a_reload(new_page: NewPage) -> None:
     page = new_page()
     page.goto("/pricing")
     page.fill("#calc-images", "40000")
-    expect(page.locator("#estimate")).to_contain_text("40,000 of")
+    expect(page.locator("#estimate")).to_contain_text("37,000 from funds")
 
 
 def test_the_first_tab_stop_leads_to_the_content(new_page: NewPage) -> None:

@@ -10,6 +10,7 @@ from tests.browser.conftest import NewPage, axe_faults
 from tools.screenshots import ENTRANCE, PUBLIC, SIGNED_IN
 
 THEMES = ("light", "dark")
+WIDTHS_PX = (1280, 360)
 MORE_PUBLIC = (
     "/pricing?images=40000&per_call=4",
     "/playground/compare?model=demo&model=nothing",
@@ -38,16 +39,21 @@ def faults_of(page: Any, path: str, width_px: int) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width_px", [1280, 360])
-def test_public_pages(new_page: NewPage, theme: str, width_px: int) -> None:
-    page = new_page(theme=theme, width_px=width_px)
-    assert [f for path in (*PUBLIC, *ENTRANCE, *MORE_PUBLIC) for f in faults_of(page, path, width_px)] == []
+def faults_everywhere(new_page: NewPage, path: str, **more: Any) -> list[str]:
+    """In both themes at both widths."""
+    return [
+        f"{width_px} px, {theme}: {fault}"
+        for theme in THEMES
+        for width_px in WIDTHS_PX
+        for fault in faults_of(new_page(theme=theme, width_px=width_px, **more), path, width_px)
+    ]
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width_px", [1280, 360])
-def test_pages_of_an_account(new_page: NewPage, customer: dict[str, Any], theme: str, width_px: int) -> None:
-    page = new_page(width_px=width_px, theme=theme, storage_state=customer["state"])
-    paths = (*SIGNED_IN, *MORE_SIGNED_IN, f"/dashboard/requests/{customer['generation_id']}")
-    assert [fault for path in paths for fault in faults_of(page, path, width_px)] == []
+@pytest.mark.parametrize("path", (*PUBLIC, *ENTRANCE, *MORE_PUBLIC))
+def test_public_page(new_page: NewPage, path: str) -> None:
+    assert faults_everywhere(new_page, path) == []
+
+
+@pytest.mark.parametrize("path", (*SIGNED_IN, *MORE_SIGNED_IN, "/dashboard/requests/{generation_id}"))
+def test_page_of_an_account(new_page: NewPage, customer: dict[str, Any], path: str) -> None:
+    assert faults_everywhere(new_page, path.format(**customer), storage_state=customer["state"]) == []
