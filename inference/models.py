@@ -45,6 +45,9 @@ class ImageModel(models.Model):
     licence = models.CharField(max_length=120, blank=True)
     thumbnail = models.CharField(max_length=200, blank=True)
     tags = models.JSONField(default=list, blank=True)
+    # Pictures that show what it draws: objects with `picture` (an address of this host or a key of the picture store)
+    # and `call` (the fields of the API that made it).
+    examples = models.JSONField(default=list, blank=True)
     published = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)

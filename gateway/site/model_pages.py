@@ -22,6 +22,7 @@ from gateway.dashboard.pictures import Shown
 from gateway.dashboard.playground_form import Form, form_of, values_asked
 from gateway.site import catalogue, error_list, performance
 from gateway.site.context import base_url
+from gateway.site.examples import examples_of
 from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards
 from gateway.site.samples import PATH, Sample, samples
@@ -73,6 +74,7 @@ def model_render(
         "job": job,
         "upscaler": catalogue.first_able("upscale"),
         "samples": _samples(request, model, form),
+        "examples": examples_of(model),
         "related": catalogue.entries(catalogue.related(model), now=now),
         "plans": [(card, covered(card.plan.unlimited_price_codes, model)) for card in plan_cards(now=now)],
         "performance": performance.of(model.model_id, now=now),
@@ -132,6 +134,7 @@ def model_markdown(request: HttpRequest, provider: str, slug: str) -> HttpRespon
         "model": model,
         "entry": catalogue.entries([model], now=timezone.now())[0],
         "fields": fields_of(model),
+        "examples": examples_of(model),
         "samples": samples(base_url=base_url(request), key="$API_KEY", body=first_body(model))[:2],
         "errors": error_list.rows(),
         "base_url": base_url(request),

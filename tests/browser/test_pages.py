@@ -49,11 +49,11 @@ def faults_everywhere(new_page: NewPage, path: str, **more: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", (*PUBLIC, *ENTRANCE, *MORE_PUBLIC))
+@pytest.mark.parametrize("path", [*PUBLIC, *ENTRANCE, *MORE_PUBLIC])
 def test_public_page(new_page: NewPage, path: str) -> None:
     assert faults_everywhere(new_page, path) == []
 
 
-@pytest.mark.parametrize("path", (*SIGNED_IN, *MORE_SIGNED_IN, "/dashboard/requests/{generation_id}"))
+@pytest.mark.parametrize("path", [*SIGNED_IN, *MORE_SIGNED_IN, "/dashboard/requests/{generation_id}"])
 def test_page_of_an_account(new_page: NewPage, customer: dict[str, Any], path: str) -> None:
     assert faults_everywhere(new_page, path.format(**customer), storage_state=customer["state"]) == []

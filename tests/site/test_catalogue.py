@@ -161,3 +161,22 @@ def test_the_list_s_twin_pages_through_all_models(client: Client, models: None) 
     assert link is not None
     second = client.get(html.unescape(link[1])).content.decode()
     assert len(set(re.findall(r"`(many-\d\d)`", first + second))) == 60
+
+
+def test_examples_show_the_picture_and_fill_the_playground_with_its_call(client: Client) -> None:
+    call = {"prompt": "a fox & a hen", "seed": 7, "num_inference_steps": 9}
+    entries = [
+        {"picture": "/static/img/icon.svg", "call": call},
+        {"picture": "../../etc/passwd", "call": {}},
+        "rubbish",
+    ]
+    made("shown", examples=entries)
+    page = client.get("/models/bench/shown").content.decode()
+    link = re.search(r'<a href="(\?[^"#]*)#playground">Open in the playground', page)
+    assert link is not None
+    assert "/static/img/icon.svg" in page
+    assert "passwd" not in page
+    filled = client.get(f"/models/bench/shown{html.unescape(link[1])}").content.decode()
+    assert ">a fox &amp; a hen</textarea>" in filled
+    assert re.search(r'name="seed"[^>]*value="7"', filled)
+    assert "a fox & a hen" in client.get("/models/bench/shown/api.md").content.decode()

@@ -1,0 +1,56 @@
+"""A model's examples: pictures with the very call that made them, each a link that fills the playground with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from gateway.site.demo_pictures import pictures
+from inference.models import ImageModel
+from inference.storage import KeyRefused, get_storage
+
+EXAMPLES_MAX = 12
+DEMO_SOURCE = "embedded:demo"
+_FACTS = ("seed", "num_inference_steps", "guidance_scale", "width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture; `call` are fields of the API."""
+
+    url: str
+    call: dict[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        return str(self.call.get("prompt", ""))
+
+    @property
+    def facts(self) -> str:
+        return ", ".join(f"{name} {self.call[name]}" for name in _FACTS if name in self.call)
+
+    @property
+    def query(self) -> str:
+        return urlencode({name: value for name, value in self.call.items() if isinstance(value, str | int | float)})
+
+
+def examples_of(model: ImageModel) -> list[Example]:
+    """The operator's own; the embedded model shows the pictures of the product page. Unusable entries are left out."""
+    found = [example for entry in model.examples[:EXAMPLES_MAX] if (example := _example(entry))]
+    if not found and model.source == DEMO_SOURCE:
+        found = [
+            Example(p.url, {"prompt": p.prompt, "seed": p.seed, "num_inference_steps": p.steps}) for p in pictures()
+        ]
+    return found
+
+
+def _example(entry: Any) -> Example | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("call"), dict):
+        return None
+    name = str(entry.get("picture") or "")
+    try:
+        url = name if name.startswith("/") else get_storage().url(name)
+    except KeyRefused:
+        return None
+    return Example(url, entry["call"])
