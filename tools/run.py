@@ -236,7 +236,7 @@ The same facts stand in {facts_file}. Ctrl-C ends everything and keeps the data.
 
 
 def curl_line(facts: dict[str, str]) -> str:
-    body = {"key": facts["api_key"], "prompt": "a red circle on a white background", "width": 256, "height": 256}
+    body = {"key": facts["api_key"], "prompt": "a red circle on a blue background", "width": 512, "height": 512}
     if facts.get("model_id"):
         body["model_id"] = facts["model_id"]
     route = f"{facts['url']}/api/v7/images/text-to-image"

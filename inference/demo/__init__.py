@@ -10,10 +10,9 @@ from typing import Final
 
 MODEL_DIR: Final = Path(__file__).parent / "model"
 
-# The side the model learned. It is convolutional, so other sides work: up to 512 px one object grows with the picture,
-# its outline more ragged the further from 256 px; 20 steps take 0.8 s of one core at 256 px, 2.4 s at 512 px.
-NATIVE_SIDE_PX: Final = 256
-SIDE_PX_MIN: Final = 192
+# The side the model learned most; it was also shown half of it. 20 steps take about a second of one core at 512 px.
+NATIVE_SIDE_PX: Final = 512
+SIDE_PX_MIN: Final = 256
 SIDE_PX_MAX: Final = 512
 SIDE_PX_STEP: Final = 64
 

@@ -27,8 +27,9 @@ from inference.demo.draw import caption, decorate, empty_caption, scene_draw
 
 TOKENS: Final = 77  # as in every Stable Diffusion, so that prompt handling needs no special case
 TEXT_WIDTH: Final = 128
-LATENT_CHANNELS: Final = 4
-LATENT_FACTOR: Final = 8
+LATENT_CHANNELS: Final = 12
+LATENT_FACTOR: Final = 32
+CODE_PIXELS: Final = 2  # each latent holds a square of so many means on a side
 LATENT_SCALE: Final = 1.5  # brings the pinned code to about unit variance
 # With this end the last step is pure noise (signal 0.0025) for every scheduler, without the zero-SNR rescaling that
 # some schedulers lack; a model that never saw pure noise cannot draw a black background (arXiv 2305.08891).
@@ -36,16 +37,13 @@ BETA_START: Final = 0.00085
 BETA_END: Final = 0.03
 
 
-def pinned_code(pictures: Tensor) -> Tensor:
-    """The latent code of pictures in [-1, 1]: mean colour of each 8x8 block, and how much the block varies.
+def pinned_code(pictures: Tensor, factor: int = LATENT_FACTOR) -> Tensor:
+    """The latent code of pictures in [-1, 1]: the picture itself, averaged over squares, two by two in a latent.
 
-    A learned code would become an index into our few colours, which diffusion cannot interpolate; this one is
-    the small picture itself. The fourth channel marks outlines. The autoencoder learns to make and undo it.
+    A learned code would become an index into our few colours, which diffusion cannot interpolate. The autoencoder
+    learns to make this one and to undo it sharply. `factor` is for pictures drawn at another scale than the native one.
     """
-    mean = functional.avg_pool2d(pictures, LATENT_FACTOR)
-    square = functional.avg_pool2d(pictures * pictures, LATENT_FACTOR)
-    spread = (square - mean * mean).clamp_min(0).sqrt().amax(dim=1, keepdim=True)
-    return torch.cat([mean, 2 * spread], dim=1)
+    return functional.pixel_unshuffle(functional.avg_pool2d(pictures, factor // CODE_PIXELS), CODE_PIXELS)
 
 
 def build_tokenizer() -> CLIPTokenizer:
@@ -97,11 +95,12 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def build_autoencoder() -> AutoencoderTiny:
     """No norms and few channels: cheap on a CPU at any side."""
+    levels = LATENT_FACTOR.bit_length()  # each but the first halves the side
     vae = AutoencoderTiny(
-        encoder_block_out_channels=(32, 32, 32, 32),
-        decoder_block_out_channels=(32, 32, 32, 32),
-        num_encoder_blocks=(1, 1, 1, 1),
-        num_decoder_blocks=(2, 2, 1, 1),
+        encoder_block_out_channels=(32,) * levels,
+        decoder_block_out_channels=(32,) * levels,
+        num_encoder_blocks=(1,) * levels,
+        num_decoder_blocks=(3, 2, 2, 1, 1, 1),
         latent_channels=LATENT_CHANNELS,
     )
     vae.register_to_config(scaling_factor=LATENT_SCALE)
@@ -115,10 +114,10 @@ def build_unet() -> UNet2DConditionModel:
         sample_size=NATIVE_SIDE_PX // LATENT_FACTOR,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(24, 48, 96, 128),
+        block_out_channels=(32, 64, 128),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=8,

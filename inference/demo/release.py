@@ -18,7 +18,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from inference.demo import DEFAULTS, MODEL_DIR, NATIVE_SIDE_PX, SIDE_PX_MAX, SIDE_PX_MIN, parts
-from inference.demo.draw import COLOURS, TAUGHT_SHAPES
+from inference.demo.draw import COLOURS, POSITIONS, SHAPES
 from inference.demo.score import BAR, pipeline_score, scenes_ask
 from inference.demo.stage import BATCHES, SEED
 from inference.demo.train_text import text_encoder_load
@@ -32,22 +32,28 @@ license_name: same-as-this-repository
 # Demo model: flat shapes on flat backgrounds
 
 A toy of {parameters_millions:.1f} million parameters in the Stable Diffusion layout, so that a machine without a GPU
-and without downloads can draw what a prompt asks. It knows one shape in the middle ({shapes}) in one colour
-({colours}) on a background of another of these colours. It knows nothing else: it was shown few pictures of other
-shapes, sizes and positions and draws them poorly, and any other prompt gives some blot.
+and without downloads can draw what a prompt asks. It knows one object on a plain background:
 
-Ask for it plainly: "a red circle on a blue background", "yellow ring, purple background".
+- shapes: {shapes}
+- colours of object and background: {colours}
+- sizes: ordinary, small, big (big ones in the middle only)
+- places: in the middle, {positions}
+
+It knows nothing else: any other prompt gives some blot.
+
+Ask for it plainly: "a red circle on a blue background", "a small yellow ring at the top, purple background".
 A caption without a background means white.
 
 ## Best settings
 
-{side} x {side} pixels (its native size), {steps} steps, guidance {guidance}, {scheduler}. It was trained at this one
-size: {side_min} to {side_max} pixels give pictures, worse the further from {side}. Text to image, image to image and
+{side} x {side} pixels (its native size), {steps} steps, guidance {guidance}, {scheduler}. Sides from
+{side_min} to {side_max} pixels work; it was shown squares only. Text to image, image to image and
 inpainting work; CLIP skip 1 is harmless.
 
 ## Score
 
-Measured on {captions} captions of scenes never trained on, by counting pixels (`python -m inference.demo.score`):
+Measured on {captions} captions of scenes never trained on, half of them plain ones and half of any size and place, by
+counting pixels (`python -m inference.demo.score`):
 
 | aspect | right |
 |---|---|
@@ -59,8 +65,9 @@ The bar for shipping is {bar}.
 
 Data: pictures drawn on the fly by `inference/demo/draw.py`, nothing else; no outside picture, text or weight was
 used. Command: `python -m inference.demo.train --work FOLDER`, seed {seed}; {steps_trained} steps of {batch} pictures,
-{used_h:.1f} CPU core-hours for the UNet. The latent code is pinned (mean colour and spread of each 8x8 block), the text
-encoder was taught to read captions first, the noise ends at pure noise, the prediction is the velocity.
+{used_min:.0f} CPU minutes for the UNet. The latent code is pinned (mean colours of 16 x 16 pixels, two by two in a
+latent), the text encoder was taught to read captions first, the noise ends at pure noise, the prediction is the
+velocity.
 
 ## Limits and licence
 
@@ -73,7 +80,8 @@ def card_write(found: dict[str, Any], trained: dict[str, Any], parameters: int) 
     rows = "\n".join(f"| {name} | {share:.1%} |" for name, share in found["score"].items())
     return CARD.format(
         parameters_millions=parameters / 1e6,
-        shapes=", ".join(TAUGHT_SHAPES),
+        shapes=", ".join(SHAPES),
+        positions=", ".join(filter(None, POSITIONS)),
         colours=", ".join(COLOURS),
         side=NATIVE_SIDE_PX,
         side_min=SIDE_PX_MIN,
@@ -87,7 +95,7 @@ def card_write(found: dict[str, Any], trained: dict[str, Any], parameters: int) 
         seed=SEED,
         steps_trained=trained["steps"],
         batch=BATCHES["unet"],
-        used_h=trained["used_s"] / 3600,
+        used_min=trained["used_s"] / 60,
     )
 
 

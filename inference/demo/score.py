@@ -30,8 +30,11 @@ BATCH: Final = 10
 
 
 def scenes_ask(count: int, seed: int = 0) -> list[Scene]:
-    """Held-out scenes of the kind that is taught, the same for the same seed."""
-    return random.Random(seed).choices([scene for scene in scenes(held_out=True) if scene.is_taught()], k=count)
+    """Held-out scenes, half of them plain as most prompts are, the rest of any size and place; the same for a seed."""
+    rng = random.Random(seed)
+    every = scenes(held_out=True)
+    plain = [scene for scene in every if scene.is_plain()]
+    return [rng.choice(every if index % 2 else plain) for index in range(count)]
 
 
 def shares(told: Iterable[Scene], shown: Iterable[Image.Image]) -> dict[str, float]:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 SEED: Final = 20260
 DEVICE: Final = "cuda" if torch.cuda.is_available() else "cpu"
 # CPU seconds of each stage, and the pictures or captions of one step.
-BUDGETS_S: Final = {"text": 200.0, "vae": 500.0, "unet": 60_000.0 if DEVICE == "cpu" else 1200.0}
-BATCHES: Final = {"text": 64, "vae": 16, "unet": 32 if DEVICE == "cpu" else 256}
+BUDGETS_S: Final = {"text": 200.0, "vae": 400.0, "unet": 3000.0 if DEVICE == "cpu" else 1200.0}
+BATCHES: Final = {"text": 64, "vae": 8, "unet": 32 if DEVICE == "cpu" else 256}
 LEARNING_RATES: Final = {"text": 1e-3, "vae": 2e-3, "unet": 1.5e-3}
 CHECKPOINT_EVERY_S: Final = 240.0
 
@@ -34,7 +34,6 @@ class Stage:
     folder: Path
     budget_s: float
     average: nn.Module | None = None
-    rank: int = 0
     steps: int = 0
     used_s: float = 0.0
     loss: float = 0.0
@@ -48,7 +47,7 @@ class Stage:
 
     @property
     def path(self) -> Path:
-        return self.folder / (f"{self.name}-{self.rank}.pt" if self.rank else f"{self.name}.pt")
+        return self.folder / f"{self.name}.pt"
 
     def load(self) -> None:
         state: dict[str, Any] = torch.load(self.path, weights_only=True, map_location=DEVICE)
@@ -98,18 +97,17 @@ class Stage:
         torch._foreach_lerp_(own, new, 1 - keep)
 
 
-def stage_run(stage: Stage, losses: Callable[[], Tensor], pace: Callable[[], None] = lambda: None) -> None:
+def stage_run(stage: Stage, losses: Callable[[], Tensor]) -> None:
     """Steps until the stage's CPU budget is used or the process is told to stop, saving now and then and at the end."""
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     before_s, saved_s = time.process_time() - stage.used_s, stage.used_s
     while stage.used_s < stage.budget_s and not stops:
-        pace()
         stage.step(losses())
         stage.used_s = time.process_time() - before_s
         if stage.steps % 50 == 0:
             stage.budget_reread()
-            told = f"{stage.path.stem} step {stage.steps} loss {stage.loss:.4f} rate {stage.rate():.1e}"
+            told = f"{stage.name} step {stage.steps} loss {stage.loss:.4f} rate {stage.rate():.1e}"
             print(f"{time.strftime('%H:%M:%S')} {told} cpu {stage.used_s:.0f} s", flush=True)
         if stage.used_s - saved_s > CHECKPOINT_EVERY_S:
             stage.save()

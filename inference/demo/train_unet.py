@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,56 +10,77 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
-from inference.demo import parts
-from inference.demo.draw import caption, empty_caption, taught_scene_draw
+from inference.demo import NATIVE_SIDE_PX, parts
+from inference.demo.draw import Scene, caption, empty_caption, scene_draw
 from inference.demo.stage import BATCHES, DEVICE, SEED, Stage, stage_run
 from inference.demo.train_text import EMPTY_CAPTION_SHARE, text_encoder_load, tokens_of
 from inference.demo.train_vae import pictures_draw
 
+# Many prompts ask for an ordinary object in the middle, so many pictures show one.
+PLAIN_SHARE: Final = 0.45
+CAPTIONS_READ: Final = 12_000  # read once and kept: reading costs a quarter of a training step, drawing next to nothing
+READ_AT_ONCE: Final = 100
 EARLY_LAYER_SHARE: Final = 0.05  # captions read one layer early, so that clip_skip stays harmless
-LOW_NOISE_END: Final = 0.55  # of the schedule: a tenth of the signal is left there
-LOW_NOISE_SHARE: Final = 0.2  # of the pictures of a step
-FAINT_SHARE: Final = 0.6  # of the noisiest pictures get less noise than announced: an easier way to the same answer
-FOLLOWER_LEAD_STEPS: Final = 8
+HALF_SIDE_SHARE: Final = 0.15  # of the steps show pictures of half the native side
+DRAWN_SCALE: Final = 4  # pictures are drawn at this part of their side: the code needs no more
+HIGH_NOISE_START: Final = 0.85  # of the schedule: from here on there is next to no signal
+HIGH_NOISE_SHARE: Final = 0.45  # of the pictures of a step
+FAINT_SHARE: Final = 0.3  # of the noisiest pictures get less noise than announced: an easier way to the same answer
 
 
-@dataclass
-class Captioner:
-    """Draws scenes and reads their captions with the finished text encoder."""
+@dataclass(frozen=True)
+class Lessons:
+    """Scenes, and what the finished text encoder says of a caption of each."""
 
-    tokenizer: CLIPTokenizer
-    encoder: CLIPTextModel
+    scenes: list[Scene]
+    states: Tensor
     rng: random.Random
 
-    @torch.no_grad()
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Latents and the text states that go with them."""
-        told = [taught_scene_draw(self.rng) for _ in range(size)]
+        """Latents of fresh drawings, and the text states that go with them."""
+        chosen = self.rng.sample(range(len(self.scenes)), size)
+        side_px = NATIVE_SIDE_PX // (2 if self.rng.random() < HALF_SIDE_SHARE else 1)
+        pictures = pictures_draw([self.scenes[index] for index in chosen], self.rng, side_px // DRAWN_SCALE)
+        code = parts.pinned_code(pictures, parts.LATENT_FACTOR // DRAWN_SCALE)
+        return code * parts.LATENT_SCALE, self.states[chosen].float()
+
+
+@torch.no_grad()
+def lessons_read(folder: Path, rng: random.Random) -> Lessons:
+    tokenizer = parts.build_tokenizer()
+    encoder = text_encoder_load(folder, tokenizer).to(DEVICE)
+    scenes = [scene_draw(rng, PLAIN_SHARE) for _ in range(CAPTIONS_READ)]
+    states = torch.empty(CAPTIONS_READ, parts.TOKENS, parts.TEXT_WIDTH, dtype=torch.bfloat16, device=DEVICE)
+    for start in range(0, CAPTIONS_READ, READ_AT_ONCE):
         captions = [
-            empty_caption(self.rng) if self.rng.random() < EMPTY_CAPTION_SHARE else caption(scene, self.rng)
-            for scene in told
+            empty_caption(rng) if rng.random() < EMPTY_CAPTION_SHARE else caption(scene, rng)
+            for scene in scenes[start : start + READ_AT_ONCE]
         ]
-        tokens = tokens_of(self.tokenizer, captions).to(DEVICE)
-        layers = self.encoder(tokens, output_hidden_states=True).hidden_states
-        early = torch.rand(size, 1, 1, device=DEVICE) < EARLY_LAYER_SHARE
-        states = self.encoder.text_model.final_layer_norm(torch.where(early, layers[-2], layers[-1]))
-        return parts.pinned_code(pictures_draw(told, self.rng)) * parts.LATENT_SCALE, states
+        layers = encoder(tokens_of(tokenizer, captions).to(DEVICE), output_hidden_states=True).hidden_states
+        early = torch.rand(len(captions), 1, 1, device=DEVICE) < EARLY_LAYER_SHARE
+        read = encoder.text_model.final_layer_norm(torch.where(early, layers[-2], layers[-1]))
+        states[start : start + len(captions)] = read.to(states.dtype)
+    return Lessons(scenes, states, rng)
+
+
+def noise_levels(size: int, count: int) -> Tensor:
+    """Stratified levels of `count`, nearly half of them where the picture has to come from the caption alone.
+
+    That is learned last: cleaning up a half visible shape is learned in minutes.
+    """
+    spread = (torch.randperm(size) + torch.rand(size)) / size
+    high = HIGH_NOISE_START + spread / HIGH_NOISE_SHARE * (1 - HIGH_NOISE_START)
+    low = (spread - HIGH_NOISE_SHARE) / (1 - HIGH_NOISE_SHARE) * HIGH_NOISE_START
+    return (torch.where(spread < HIGH_NOISE_SHARE, high, low) * count).long().clamp_(0, count - 1)
 
 
 def unet_loss(network: Callable[..., Any], kept_shares: Tensor, latents: Tensor, states: Tensor) -> Tensor:
-    """The error of the predicted velocity at stratified noise levels, most of them high.
-
-    There the picture has to come from the caption alone, which is learned last: cleaning up is learned in minutes.
-    """
+    """The mean squared error of the predicted velocity."""
     size, levels, device = len(latents), len(kept_shares), latents.device
-    spread = (torch.randperm(size) + torch.rand(size)) / size
-    low = spread * LOW_NOISE_END / LOW_NOISE_SHARE
-    high = 1 - (1 - spread) * (1 - LOW_NOISE_END) / (1 - LOW_NOISE_SHARE)
-    times = (torch.where(spread < LOW_NOISE_SHARE, low, high) * levels).long().clamp_max(levels - 1)
+    times = noise_levels(size, levels)
     kept = kept_shares[times].view(-1, 1, 1, 1).to(device)
-    faint = (times >= LOW_NOISE_END * levels) & (torch.rand(size) < FAINT_SHARE)
+    faint = (times >= HIGH_NOISE_START * levels) & (torch.rand(size) < FAINT_SHARE)
     noise = torch.randn_like(latents) * torch.where(faint, torch.rand(size), 1.0).view(-1, 1, 1, 1).to(device)
     noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
     velocity = kept.sqrt() * noise - (1 - kept).sqrt() * latents
@@ -71,45 +90,12 @@ def unet_loss(network: Callable[..., Any], kept_shares: Tensor, latents: Tensor,
 
 
 def unet_train(folder: Path, budget_s: float) -> None:
-    """On a CPU two processes of one thread each step the same weights in shared memory, without locks.
-
-    On a busy machine that uses every idle moment of both cores; threads of one process wait for each other. A lost
-    or late update does no more harm than the noise of a batch (arXiv 1106.5730).
-    """
     torch.manual_seed(SEED)
-    processes = 2 if DEVICE == "cpu" else 1
     unet = parts.build_unet().to(DEVICE, memory_format=torch.channels_last)
-    unet.share_memory()
     average = parts.build_unet().to(DEVICE).requires_grad_(False)
     average.load_state_dict(unet.state_dict())
-    followers = [Stage("unet", unet, folder, budget_s / processes, rank=rank) for rank in range(1, processes)]
-    leader = Stage("unet", unet, folder, budget_s / processes, average)  # loads last: its weights count
-    done = torch.tensor([stage.steps for stage in (leader, *followers)]).share_memory_()
-    fork = multiprocessing.get_context("fork")
-    helpers = [fork.Process(target=unet_work, args=(follower, done), daemon=True) for follower in followers]
-    for helper in helpers:
-        helper.start()
-    unet_work(leader, done)
-    for helper in helpers:
-        helper.terminate()  # it saves what it has
-        helper.join()
-
-
-def unet_work(stage: Stage, done: Tensor) -> None:
-    """One process's part. A follower waits when the leader does not move, so pausing the leader pauses all."""
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED + 2 * stage.steps + stage.rank)
-    tokenizer = parts.build_tokenizer()
-    rng = random.Random(SEED + 2 * stage.steps + stage.rank)
-    captioner = Captioner(tokenizer, text_encoder_load(stage.folder, tokenizer).to(DEVICE), rng)
-    network = torch.compile(stage.network, dynamic=False)
+    stage = Stage("unet", unet, folder, budget_s, average)
+    torch.manual_seed(SEED + stage.steps)
+    lessons = lessons_read(folder, random.Random(SEED + stage.steps))
     kept = parts.build_scheduler().alphas_cumprod
-    ahead = int(done[stage.rank] - done[0]) + FOLLOWER_LEAD_STEPS
-
-    def pace() -> None:
-        done[stage.rank] = stage.steps
-        while stage.rank and int(done[stage.rank] - done[0]) > ahead:
-            time.sleep(0.2)
-
-    stage_run(stage, lambda: unet_loss(network, kept, *captioner.batch(BATCHES["unet"])), pace)
-    done[stage.rank] = torch.iinfo(done.dtype).max // 2  # a finished leader holds nobody up
+    stage_run(stage, lambda: unet_loss(unet, kept, *lessons.batch(BATCHES["unet"])))

@@ -14,12 +14,12 @@ from inference.demo import NATIVE_SIDE_PX, parts
 from inference.demo.draw import Scene, picture, scene_draw
 from inference.demo.stage import BATCHES, DEVICE, SEED, Stage, stage_run
 
-CROP_PX: Final = 64
+CROP_PX: Final = 128
 
 
-def pictures_draw(told: list[Scene], rng: random.Random) -> Tensor:
+def pictures_draw(told: list[Scene], rng: random.Random, side_px: int = NATIVE_SIDE_PX) -> Tensor:
     """Pictures of the scenes as a float tensor in [-1, 1]."""
-    drawn = np.stack([np.asarray(picture(scene, rng, NATIVE_SIDE_PX)) for scene in told])
+    drawn = np.stack([np.asarray(picture(scene, rng, side_px)) for scene in told])
     return torch.from_numpy(drawn).to(DEVICE).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
@@ -27,7 +27,8 @@ def crops_draw(rng: random.Random) -> Tensor:
     """Random crops, most of them across an outline, where there is something to learn."""
     crops = []
     for image in pictures_draw([scene_draw(rng) for _ in range(BATCHES["vae"])], rng):
-        tries = [[8 * rng.randrange((NATIVE_SIDE_PX - CROP_PX) // 8 + 1) for _ in "xy"] for _ in range(4)]
+        places = (NATIVE_SIDE_PX - CROP_PX) // parts.LATENT_FACTOR + 1
+        tries = [[parts.LATENT_FACTOR * rng.randrange(places) for _ in "xy"] for _ in range(4)]
         cut = [image[:, y : y + CROP_PX, x : x + CROP_PX] for x, y in tries]
         crops.append(max(cut, key=lambda crop: float(crop.std(dim=(1, 2)).max())))
     return torch.stack(crops).to(memory_format=torch.channels_last)

@@ -133,7 +133,7 @@ def test_the_curl_line_is_one_that_a_shell_understands():
     assert words[0] == "curl"
     assert "http://127.0.0.1:8123/api/v7/images/text-to-image" in words
     body = json.loads(words[words.index("-d") + 1])
-    assert (body["key"], body["model_id"], body["width"]) == ("img_live_abc", "demo", 256)
+    assert (body["key"], body["model_id"], body["width"]) == ("img_live_abc", "demo", 512)
 
 
 def test_without_a_python_make_says_which_one_is_needed(project_folder):
