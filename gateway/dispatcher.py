@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 DUTY = "dispatcher"
 LEADERSHIP = timedelta(seconds=10)
+RENEW_EVERY_S = 1.0
 WORKER_SILENT = timedelta(seconds=20)
 # Of one account's queue no more than these are looked at in one run; the rest is behind them anyway.
 WAITING_PER_ACCOUNT, WAITING_MAX = 32, 512
@@ -148,13 +149,14 @@ class Dispatcher:
         self._stopping.set()
 
     def run(self) -> None:
-        leading_until = 0.0
+        renew_at = 0.0
         try:
             while not self._stopping.is_set():
-                if time.monotonic() > leading_until and not self._lead():
-                    self._stopping.wait(1.0)
-                    continue
-                leading_until = max(leading_until, time.monotonic() + 1.0)
+                if time.monotonic() >= renew_at:
+                    if not self._lead():
+                        self._stopping.wait(1.0)
+                        continue
+                    renew_at = time.monotonic() + RENEW_EVERY_S
                 self._turn()
         finally:
             leadership_leave(holder=self.holder)

@@ -1,5 +1,7 @@
 """One turn of the dispatcher: what waits is leased to who has room and sent, and an idle turn asks next to nothing."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.utils import timezone
 
@@ -53,3 +55,30 @@ def test_a_worker_that_cannot_take_it_gets_nothing(alice, worker, sent, change):
     place(alice)
     assert turn() == 0
     assert sent == []
+
+
+def test_the_duty_is_renewed_all_the_time(db, monkeypatch):
+    """Else a second dispatcher would take it over while the first still works."""
+    clock, turns, renewals = [0.0], [], []
+    leader = dispatcher.Dispatcher()
+
+    def turn():
+        turns.append(clock[0])
+        clock[0] += 0.4
+        if len(turns) == 50:
+            leader.stop()
+
+    monkeypatch.setattr(dispatcher, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(leader, "_turn", turn)
+    monkeypatch.setattr(leader, "_lead", lambda: renewals.append(clock[0]) or True)
+    leader.run()
+    gaps = [later - earlier for earlier, later in zip(renewals, [*renewals[1:], clock[0]], strict=True)]
+    assert max(gaps) < dispatcher.LEADERSHIP.total_seconds() / 2
+
+
+def test_who_does_not_have_the_duty_does_nothing(db, monkeypatch):
+    standby = dispatcher.Dispatcher()
+    monkeypatch.setattr(standby, "_lead", standby.stop)  # answers None: somebody else has it
+    monkeypatch.setattr(standby, "_turn", lambda: pytest.fail("it worked without the duty"))
+    monkeypatch.setattr(standby._stopping, "wait", lambda timeout: True)
+    standby.run()
