@@ -42,7 +42,7 @@ def test_honest_books_have_no_difference(books, capsys):
     ("damage", "found"),
     [
         (lambda: Wallet.objects.update(balance_microusd=99_999), "every balance is the sum of its entries"),
-        (lambda: Wallet.objects.update(held_microusd=1), "what is held is the sum of the open holds on funds"),
+        (lambda: Wallet.objects.update(held_microusd=1), "what is held is the sum of the open holds on money"),
         (
             lambda: Hold.objects.filter(state="captured", source="funds").update(images_captured=1),
             "every capture from funds has one entry of its price and images",
