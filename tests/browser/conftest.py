@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.support.service import Service, running_service
 from tools.screenshots import ARGUMENTS, CHROMIUM
 
 PASSWORD = "an old sentence is a good password"
 AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
+expect.set_options(timeout=15_000)  # as long as pages wait for anything else: machines may be busy
+
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 

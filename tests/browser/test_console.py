@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.test_pages import THEMES, faults_of
@@ -78,9 +78,9 @@ def test_funds_are_granted_from_the_first_screen_on_without_a_script(
     page.fill("input[name=grant-amount]", "5")
     page.fill("input[name=grant-reason]", "thanks for the report")
     page.click("button:has-text('Grant')")
-    assert page.locator("text=The funds are granted.").count() == 1
+    expect(page.locator("text=The funds are granted.")).to_have_count(1)
     page.goto("/console/staff-actions")
-    assert page.locator("td:has-text('thanks for the report')").count() == 1
+    expect(page.locator("td:has-text('thanks for the report')")).to_have_count(1)
     page.goto("/console/money")
     page.click("button:has-text('Prove the books now')")
-    assert page.locator("[role=status] >> text=0 differences.").count() == 1
+    expect(page.locator("[role=status] >> text=0 differences.")).to_have_count(1)
