@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from inference.demo import NATIVE_SIDE_PX
 from inference.engine import Engine, EngineSettings, Job, RenderFailed, control
 from inference.engine.spec import (
     AdapterRef,
@@ -48,6 +49,7 @@ KINDS = (
     *("canny", "scribble", "tile", "lineart", "mlsd", "shuffle", "blur", "gray", "low_quality"),
     *("depth", "normal", "hed", "segmentation", "openpose"),
 )
+RANDOM_SIDE_PX = 128  # their pictures mean nothing at any side
 # The files of adapters, inside MODEL_DIR.
 LORA, EMBEDDING, VAE, IP_ADAPTER = "lora.safetensors", "embedding.safetensors", "vae", "ip_adapter.safetensors"
 TIMEOUT_S = 900.0
@@ -319,7 +321,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / ".run" / "gallery", help="folder of the sheets")
     parser.add_argument("--model", default="embedded:demo", help="base model (default: the demo model)")
     parser.add_argument("--family", type=Family, default=Family.SD15, choices=list(Family), help="its family")
-    parser.add_argument("--side", type=int, default=128, help="side of the pictures in pixels")
+    sides = f"side of the pictures in pixels (default: {NATIVE_SIDE_PX}, with --random {RANDOM_SIDE_PX})"
+    parser.add_argument("--side", type=int, help=sides)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--upscaler", default="upscaler", help="weight file for upscaling, in MODEL_DIR")
     parser.add_argument("--background", default="background", help="model that removes backgrounds, in MODEL_DIR")
@@ -338,7 +341,7 @@ def main() -> int:
         background=arguments.background,
         masks=arguments.masks,
         controlnet=arguments.controlnet,
-        side_px=arguments.side,
+        side_px=arguments.side or (RANDOM_SIDE_PX if arguments.random else NATIVE_SIDE_PX),
         steps=arguments.steps,
     )
     settings = EngineSettings.from_environ()
