@@ -35,7 +35,7 @@ setup: python  ## Make .venv with the requirements and the tools of development
 test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
 
 test-fast: setup  ## The bulk of the suite on SQLite, in parallel
-	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not ($(SERVERS))" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
 	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)
