@@ -73,7 +73,7 @@ DRIVERS = {
 DRIVERS["node"] = DRIVERS["javascript"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reader_key(service: Service) -> str:
     """A key of an account without tight limits: a page's samples are read in one go here."""
     return service.manage("shell", "-c", _MAKE_READER).stdout.partition("KEY=")[2].split()[0]
