@@ -52,6 +52,7 @@ SIGNED_IN = (
     "/limits",
     "/dashboard/requests",
     "/dashboard/gallery",
+    "/dashboard/shares",
     "/dashboard/billing",
     "/dashboard/webhooks",
     "/dashboard/team",

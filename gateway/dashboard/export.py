@@ -16,7 +16,7 @@ from accounts.models import Account, ApiKey, Membership, User
 from billing.models import LedgerEntry, UsageBucket
 from billing.money import usd_text
 from gateway.dashboard.usage import neutral
-from gateway.models import WebhookDelivery
+from gateway.models import Collection, SharedLink, WebhookDelivery
 from inference.models import Generation
 from inference.storage import FileMissing, get_storage
 
@@ -25,6 +25,7 @@ README = """This is everything that this service keeps of the account.
 account.json     the account, its members and what they did
 keys.json        API keys: of the keys themselves only digests are kept, which are left out here
 calls.jsonl      every call, one a line: what was asked, what came of it, what it cost
+gallery.json     collections of calls, and links by which strangers see pictures
 webhooks.jsonl   messages that were sent to your addresses
 ledger.csv       every movement of money
 usage.csv        the counts that usage and bills are made of
@@ -57,6 +58,7 @@ def account_zip(account: Account) -> Iterator[bytes]:
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", README)
         archive.writestr("account.json", _json(_account(account)))
+        archive.writestr("gallery.json", _json(_gallery(account.pk)))
         archive.writestr("keys.json", _json([_plain(key) for key in ApiKey.objects.filter(account=account)]))
         yield pipe.taken()
         calls = Generation.objects.filter(account_id=account.pk).order_by("id")
@@ -92,6 +94,16 @@ def _account(account: Account) -> dict[str, Any]:
             }
             for event in events_of(account)
         ],
+    }
+
+
+def _gallery(account_id: int) -> dict[str, Any]:
+    collections = Collection.objects.filter(account_id=account_id).prefetch_related("items").order_by("name")
+    return {
+        "collections": [
+            {"name": str(one), "calls": sorted(item.generation_id for item in one.items.all())} for one in collections
+        ],
+        "links": [_plain(link) for link in SharedLink.objects.filter(account_id=account_id).order_by("id")],
     }
 
 

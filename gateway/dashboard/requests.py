@@ -9,8 +9,9 @@ from datetime import datetime
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,12 +20,12 @@ from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.usage_selection import moment_of
-from gateway.models import WebhookAttempt
+from gateway.models import SharedLink, WebhookAttempt
 from gateway.services import generation_cancel
 from gateway.services.retention import generation_forget, keeps_for
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
-from inference.models import Generation, GenerationState
+from inference.models import Generation, GenerationState, ImageModel
 
 PER_PAGE = 50
 WEBHOOK_TRIES_SHOWN = 20
@@ -127,8 +128,9 @@ class Moment:
 @account_page(section="requests")
 @require_safe
 def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
-    generation = _mine(request, generation_id)
+    generation = call_of(request, generation_id)
     shown = Shown(generation, keeps_for(request.account))
+    link = SharedLink.objects.filter(generation_id=generation.pk, revoked_at=None).first()
     context = {
         "shown": shown,
         "generation": generation,
@@ -141,6 +143,9 @@ def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
         "notes": (generation.result or {}).get("notes", []),
         "used": (generation.result or {}).get("used", {}),
         "may_change": request.role in MAKERS,
+        "model": ImageModel.objects.filter(model_id=generation.model_id, published=True).first(),
+        "link": link,
+        "link_url": link and base_url(request) + reverse("site:shared", kwargs={"token": link.token}),
     }
     return render(request, "dashboard/request.html", context)
 
@@ -177,7 +182,7 @@ def timeline(generation: Generation) -> list[Moment]:
 @account_page(section="requests", roles=MAKERS)
 @require_POST
 def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
-    generation = _mine(request, generation_id)
+    generation = call_of(request, generation_id)
     generation_cancel(account_id=request.account.pk, generation_id=generation.pk, now=timezone.now())
     return redirect("dashboard:request", generation_id=generation_id)
 
@@ -185,13 +190,17 @@ def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
 @account_page(section="requests", roles=MAKERS)
 @require_POST
 def request_delete(request: AccountRequest, generation_id: int) -> HttpResponse:
-    """Delete the prompt and the pictures of one call; its accounting line stays."""
-    if generation_forget(_mine(request, generation_id), now=timezone.now()):
+    """Delete the prompt and the pictures of one call; its accounting line stays. A script gets JSON."""
+    gone = generation_forget(call_of(request, generation_id), now=timezone.now())
+    if "application/json" in request.headers.get("Accept", ""):
+        return JsonResponse({"status": "success", "deleted": gone})
+    if gone:
         messages.success(request, "The prompt and the pictures are deleted. The accounting line stays.")
     return redirect("dashboard:request", generation_id=generation_id)
 
 
-def _mine(request: AccountRequest, generation_id: int) -> Generation:
+def call_of(request: AccountRequest, generation_id: int) -> Generation:
+    """The account's call of that id; 404 for a stranger's and for none."""
     if generation_id >= 2**63:
         raise Http404
     return get_object_or_404(generations_of(request.account), pk=generation_id)

@@ -1,6 +1,8 @@
-"""The edge's own rows: idempotency keys, the dispatcher's leadership, webhooks, what staff did, how the parts did."""
+"""The edge's own rows: idempotency keys, the dispatcher's leadership, webhooks, what staff did, how the parts
+did, and what accounts make of their pictures."""
 
 from gateway.models.audit import AuditRun, StaffAction
+from gateway.models.gallery import Collection, CollectionItem, SharedLink
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.imports import ImportKind, ImportState, ModelImport
 from gateway.models.leadership import Leadership
@@ -18,6 +20,8 @@ from gateway.models.webhooks import (
 __all__ = [
     "Announcement",
     "AuditRun",
+    "Collection",
+    "CollectionItem",
     "DeliveryState",
     "IdempotencyRecord",
     "ImportKind",
@@ -28,6 +32,7 @@ __all__ = [
     "ProbeDay",
     "RefusalBucket",
     "Revision",
+    "SharedLink",
     "StaffAction",
     "Tone",
     "WebhookAttempt",

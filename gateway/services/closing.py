@@ -14,7 +14,14 @@ from django.db.models import ProtectedError
 from accounts.mails import mail_send
 from accounts.models import Account, AccountEvent, ApiKey, Invitation, Membership, Role, User
 from billing.models import AutoRecharge, Subscription, Wallet
-from gateway.models import IdempotencyRecord, WebhookDelivery, WebhookReceiver, WebhookSecret
+from gateway.models import (
+    Collection,
+    IdempotencyRecord,
+    SharedLink,
+    WebhookDelivery,
+    WebhookReceiver,
+    WebhookSecret,
+)
 from gateway.services.settle import generation_cancel
 from inference.models import UNSETTLED, Generation
 
@@ -67,7 +74,8 @@ def _rows_delete(account: Account) -> None:
     """What names people or tells of their pictures, and is no money."""
     for model in (Membership, Invitation, AccountEvent, AutoRecharge):
         model.objects.filter(account=account).delete()
-    for kept_by_id in (WebhookDelivery, WebhookReceiver, WebhookSecret, IdempotencyRecord):
+    by_id = (WebhookDelivery, WebhookReceiver, WebhookSecret, IdempotencyRecord, SharedLink, Collection)
+    for kept_by_id in by_id:
         kept_by_id.objects.filter(account_id=account.pk).delete()
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.models import Account
 from gateway.ids import generation_id_floor
-from gateway.models import WebhookDelivery
+from gateway.models import CollectionItem, SharedLink, WebhookDelivery
 from inference.erasing import generation_erase
 from inference.models import Generation
 
@@ -82,8 +82,11 @@ def _account_sweep(account: Account, now: datetime, limit: int) -> int:
 
 
 def generation_forget(generation: Generation, *, now: datetime) -> bool:
-    """Erase one call and the messages that told of it; False when it is under way or was erased before."""
+    """Erase one call, the messages that told of it and the links that showed it; False when it is under way or was
+    erased before."""
     if not generation.settled:
         return False
+    CollectionItem.objects.filter(generation_id=generation.pk).delete()
+    SharedLink.objects.filter(generation_id=generation.pk, revoked_at=None).update(revoked_at=now)
     WebhookDelivery.objects.filter(account_id=generation.account_id, generation_id=generation.pk).delete()
     return generation_erase(generation, now=now)

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gateway.site import brand, docs, limits, model_pages, views
+from gateway.site import brand, docs, limits, model_pages, shared, views
 from gateway.site.status_feed import StatusFeed
 
 app_name = "site"
@@ -29,6 +29,8 @@ urlpatterns = [
     path("openapi.json", docs.openapi, name="openapi"),
     path("docs/<slug:slug>.md", docs.page_markdown, name="docs_markdown"),
     re_path(r"^docs/(?P<slug>[a-z0-9-]+)/?$", docs.page, name="docs_page"),
+    path("s/<str:token>", shared.shared, name="shared"),
+    path("s/<str:token>/<int:index>", shared.shared_picture, name="shared_picture"),
     path("theme", views.theme, name="theme"),
     path("brand.css", brand.brand, name="brand"),
     path("llms.txt", views.llms, name="llms"),

@@ -15,14 +15,14 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-confirm]");
   if (!form || form.dataset.sure !== undefined) return;
   event.preventDefault();
-  ask(form.dataset.confirm, event.submitter?.textContent ?? "Go on").then((sure) => {
+  confirmed(form.dataset.confirm, event.submitter?.textContent ?? "Go on").then((sure) => {
     if (!sure) return;
     form.dataset.sure = "";
     form.requestSubmit(event.submitter);
   });
 });
 
-function ask(question, action) {
+export function confirmed(question, action) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-label", "Please confirm");
   const text = Object.assign(document.createElement("p"), { className: "dialog-body", textContent: question });

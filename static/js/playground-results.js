@@ -1,5 +1,7 @@
-// Finished calls as pictures with what can be done next: download, copy, recall, vary, use as input, upscale.
+// Finished calls as pictures with what can be done next: download, copy, recall, vary, use as input, upscale, share, delete.
 import { announce } from "./announce.js";
+import { confirmed } from "./dialog.js";
+import { ask } from "./playground-jobs.js";
 
 export function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -32,6 +34,36 @@ async function copied(act) {
   }
 }
 
+function post(job, act) {
+  const token = document.querySelector("[data-playground] [name=csrfmiddlewaretoken]").value;
+  return ask(`${job.url}/${act}`, { method: "POST", headers: { "X-CSRFToken": token } });
+}
+
+// The link takes the button's place: it can be seen, opened and copied again.
+async function share(job, event) {
+  if (!await confirmed("Make a link? Whoever has it sees this call's pictures with their prompt and settings, until you revoke it.", "Make the link")) return;
+  const button = event.target;
+  try {
+    const { url } = await post(job, "share");
+    await copied(() => navigator.clipboard.writeText(url));
+    button.replaceWith(make("a", { className: small, href: url, textContent: "Shared link" }));
+    announce("The link is made and copied. The gallery lists it under shared links.");
+  } catch (problem) {
+    announce(problem.message);
+  }
+}
+
+async function remove(job) {
+  if (!await confirmed("Delete the prompt and all pictures of this call for good? Its accounting line stays.", "Delete")) return;
+  try {
+    await post(job, "delete");
+    for (const shown of document.querySelectorAll(`[data-call="${job.id}"]`)) shown.remove();
+    announce("Deleted");
+  } catch (problem) {
+    announce(problem.message);
+  }
+}
+
 // `acts` holds recall(job, seed), useAsInput(url), upscale(url); the last two may be missing.
 export function figure(job, picture, acts) {
   const image = make("img", { src: picture.url, alt: job.prompt || "The picture", width: picture.width, height: picture.height });
@@ -49,8 +81,12 @@ export function figure(job, picture, acts) {
   row.append(
     button("Copy address", `Copy the address of this ${name}`, () => copied(() => navigator.clipboard.writeText(new URL(picture.url, location.href).href))),
     button("Copy base64", `Copy this ${name} as base64`, () => copied(() => copyBase64(picture.url))),
+    button("Share", `Share the call of this ${name} by a link`, (event) => share(job, event)),
+    button("Delete", `Delete the call of this ${name}`, () => remove(job)),
     make("a", { className: small, href: job.url, textContent: "Details" }));
-  return make("div", {}, make("figure", { className: "frame" }, link, facts), row);
+  const shown = make("div", {}, make("figure", { className: "frame" }, link, facts), row);
+  shown.dataset.call = job.id;
+  return shown;
 }
 
 export function fault(box, text, { code = "", requestId = "", retry } = {}) {

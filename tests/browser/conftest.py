@@ -171,9 +171,16 @@ def customer(browser: Browser, service: Service) -> dict[str, Any]:
     sign_up(page, service, email)
     key = page.locator(".key-once code").inner_text()
     reply = call(service, key, {"model_id": "demo", "prompt": "a red circle on a blue background", "seed": 7})
+    page.goto(f"/dashboard/requests/{reply['id']}")
+    page.click("main button:has-text('Share')")
+    page.click("dialog button:has-text('Share')")
+    link = page.locator("section[aria-labelledby=link-title] code").inner_text()
+    page.goto("/dashboard/gallery")
+    page.locator("main .star").first.click()
+    page.wait_for_selector("main .star[aria-pressed=true]")
     state = context.storage_state()
     context.close()
-    return {"email": email, "key": key, "generation_id": reply["id"], "state": state}
+    return {"email": email, "key": key, "generation_id": reply["id"], "link": link, "state": state}
 
 
 def call(service: Service, key: str, body: dict[str, Any]) -> dict[str, Any]:

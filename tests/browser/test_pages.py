@@ -21,6 +21,8 @@ MORE_SIGNED_IN = (
     "/dashboard/usage?range=24h&group=model_id&metric=money",
     "/dashboard/keys?archive=1",
     "/dashboard/requests?state=failed",
+    "/dashboard/gallery?q=nothing",
+    "/dashboard/shares?revoked=1",
     "/accounts/password/change/",
     "/accounts/2fa/totp/activate/",
     "/accounts/3rdparty/",
@@ -57,3 +59,7 @@ def test_public_page(new_page: NewPage, path: str) -> None:
 @pytest.mark.parametrize("path", [*SIGNED_IN, *MORE_SIGNED_IN, "/dashboard/requests/{generation_id}"])
 def test_page_of_an_account(new_page: NewPage, customer: dict[str, Any], path: str) -> None:
     assert faults_everywhere(new_page, path.format(**customer), storage_state=customer["state"]) == []
+
+
+def test_a_shared_link_as_a_stranger_sees_it(new_page: NewPage, customer: dict[str, Any]) -> None:
+    assert faults_everywhere(new_page, customer["link"]) == []
