@@ -198,7 +198,8 @@ def subscription_copy(*, subscription: dict[str, Any], now: datetime) -> Subscri
     if status not in KNOWN or not copy.plan_code:
         logger.error("subscription %s has status %r and price %s", copy.stripe_id, status, copy.price_id)
     _entitle(wallet, now)
-    if copy.plan_code == METERED:
+    ended_before = former is None or former.status in Subscription.ENDED
+    if copy.plan_code == METERED and not (ended_before and status in Subscription.ENDED):
         _metered_follow(copy, now)
     return copy
 

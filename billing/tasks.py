@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
+from billing.metered import metered_keep
 from billing.notices import notices_send
 from billing.recharge import recharges_run
 from billing.reconcile import reconcile
@@ -25,6 +26,12 @@ def stripe_reconcile() -> None:
     if is_configured():
         reconcile(now=timezone.now())
         events_process(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.metered_subscriptions")
+def metered_subscriptions() -> None:
+    if is_configured():
+        metered_keep(now=timezone.now())
 
 
 @shared_task(name="billing.tasks.usage_export")

@@ -17,24 +17,20 @@ from django.db.models.functions import TruncDate
 from accounts.errors import DomainError
 from accounts.models import Account
 from billing import stripe_client
-from billing.customers import customer_ensure, mode_now
-from billing.entitlements import month_end
+from billing.customers import customer_ensure
 from billing.errors import PaymentProviderUnavailable, PaymentsNotConfigured
-from billing.models import ExportState, StripeCustomer, Subscription, UsageExport
-from billing.postpaid import METERED
-from billing.prices import METER_EVENT, metered_price
-from billing.subscriptions import subscription_copy
+from billing.metered import metered_subscribe
+from billing.models import ExportState, UsageExport
+from billing.prices import METER_EVENT
 
 PER_RUN = 500
 CLAIM = timedelta(minutes=2)
 WAIT = timedelta(minutes=1)
-# Stripe takes usage of 35 days and remembers an identifier for one; both with an hour to spare.
-OLDEST = timedelta(days=35) - timedelta(hours=1)
+# Stripe remembers an identifier for a day; with an hour to spare.
 IDENTIFIER_LIFE = timedelta(hours=23)
 # A day is compared once its sums have settled; differences that last are for a person.
 SETTLED_AFTER = timedelta(hours=2)
 PARKED_AFTER = timedelta(days=2)
-DAYS_UNTIL_DUE = 14
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +54,15 @@ def exports_waiting(now: datetime) -> bool:
 def exports_send(*, now: datetime) -> int:
     """Everything that is due, oldest first; how many arrived. An outage ends the run, and nothing is lost."""
     sent = 0
-    customers: dict[int, str] = {}
+    subscribed: dict[int, tuple[str, datetime]] = {}
     for row in _due(now).order_by("next_attempt_at", "id")[:PER_RUN]:
         if not _claimed(row, now):
             continue
         try:
-            if row.account_id not in customers:
-                customers[row.account_id] = customer_billed(account_id=row.account_id, now=now)
-            sent += _send(row, customers[row.account_id], now)
+            if row.account_id not in subscribed:
+                subscribed[row.account_id] = metered_subscribe(account_id=row.account_id, now=now)
+            customer_id, billed_from = subscribed[row.account_id]
+            sent += _billed(row, billed_from) and _send(row, customer_id, now)
         except (PaymentProviderUnavailable, PaymentsNotConfigured) as problem:
             _state(row, ExportState.NEW, problem=str(problem), next_attempt_at=now + WAIT)
             break
@@ -77,13 +74,22 @@ def exports_send(*, now: datetime) -> int:
 
 def _claimed(row: UsageExport, now: datetime) -> bool:
     """Whether this run sends the row: one of several wins, and one that dies leaves it for later."""
-    if now - row.used_at > OLDEST:
-        _state(row, ExportState.PARKED, problem="Older than Stripe takes: invoice it by hand.")
-        return False
     if row.tried_at is not None and now - row.tried_at > IDENTIFIER_LIFE:
         _state(row, ExportState.UNSURE)
         return False
     return bool(_due(now).filter(pk=row.pk).update(next_attempt_at=now + CLAIM))
+
+
+def _billed(row: UsageExport, billed_from: datetime) -> bool:
+    """Whether an invoice will count the row. What was used before is moved to where the next one begins to count,
+    unless a former attempt may have arrived in time: the day's sums tell, and then it may come back here."""
+    if row.used_at >= billed_from:
+        return True
+    if row.tried_at is not None:
+        _state(row, ExportState.UNSURE)
+        return False
+    row.used_at = billed_from
+    return bool(UsageExport.objects.filter(pk=row.pk, tried_at=None).update(used_at=billed_from))
 
 
 def _send(row: UsageExport, customer_id: str, now: datetime) -> bool:
@@ -106,47 +112,12 @@ def _state(row: UsageExport, state: ExportState, *, problem: str = "", next_atte
     )
 
 
-# --- the subscription that bills what the meter counts -----------------------------------------------------------
-
-
-def customer_billed(*, account_id: int, now: datetime) -> str:
-    """The account's customer, with a metered subscription that bills its use from the next month's beginning on."""
-    customer_id = customer_ensure(account=Account.objects.get(pk=account_id), now=now)
-    mine = Subscription.objects.filter(account_id=account_id, mode=mode_now(), plan_code=METERED)
-    if mine.exclude(status__in=Subscription.ENDED).filter(ends_at=None).exists():
-        return customer_id
-    for found in stripe_client.subscriptions_list(customer_id=customer_id):
-        subscription_copy(subscription=found, now=now)
-    if not mine.exclude(status__in=Subscription.ENDED).filter(ends_at=None).exists():
-        attempt = StripeCustomer.objects.values_list("attempt", flat=True).get(stripe_id=customer_id)
-        made = stripe_client.subscription_create_metered(
-            customer_id=customer_id,
-            price_id=metered_price(now).stripe_id,
-            account_id=str(account_id),
-            anchor_s=int(month_end(now).timestamp()),
-            days_until_due=DAYS_UNTIL_DUE,
-            idempotency_key=f"metered-{attempt}-{mine.count()}",
-        )
-        subscription_copy(subscription=made, now=now)
-    return customer_id
-
-
-def _end_subscriptions(now: datetime) -> None:
-    """Who is post-paid no longer gets one more invoice, at the month's end."""
-    running = Subscription.objects.filter(mode=mode_now(), plan_code=METERED, ends_at=None)
-    ended = running.exclude(status__in=Subscription.ENDED).filter(account__wallet__postpaid_limit_microusd=None)
-    for subscription in ended:
-        found = stripe_client.subscription_end(subscription_id=subscription.stripe_id)
-        subscription_copy(subscription=found, now=now)
-
-
 # --- compared with the meter's own sums --------------------------------------------------------------------------
 
 
 def exports_compare(*, now: datetime) -> None:
-    """Each settled UTC day of each account against the meter's sum of it, and the end of subscriptions not needed."""
+    """Each settled UTC day of each account against the meter's sum of it."""
     try:
-        _end_subscriptions(now)
         meter = stripe_client.meter_find(event_name=METER_EVENT)
         if meter is None:
             return

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from billing import tasks as billing_tasks
+from billing.metered import metered_waiting
 from billing.models import AutoRecharge
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_waiting
@@ -72,6 +73,11 @@ def auto_recharge(now: datetime) -> None:
         billing_tasks.recharge.delay()
 
 
+def metered_subscriptions(now: datetime) -> None:
+    if settings.USAGE_EXPORT and is_configured() and metered_waiting(now):
+        billing_tasks.metered_subscriptions.delay()
+
+
 def usage_export(now: datetime) -> None:
     if settings.USAGE_EXPORT and is_configured() and exports_waiting(now):
         billing_tasks.usage_export.delay()
@@ -126,6 +132,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("places", 10.0, places),
     ("payment events", 1.0, payment_events),
     ("auto-recharge", 15.0, auto_recharge),
+    ("metered subscriptions", 60.0, metered_subscriptions),
     ("usage export", 5.0, usage_export),
     ("usage comparison", 3600.0, usage_compare),
     ("money notices", 60.0, money_notices),

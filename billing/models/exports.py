@@ -26,6 +26,7 @@ class UsageExport(models.Model):
     op_key = models.CharField(max_length=80, unique=True)
     account_id = models.BigIntegerField()
     value_microusd = models.PositiveBigIntegerField()
+    # The capture's moment; of one that no coming invoice would cover, the first moment that one does.
     used_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=ExportState.choices, default=ExportState.NEW)
     # When it was first sent: from then on the identifier protects for a day.

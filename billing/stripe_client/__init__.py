@@ -48,7 +48,7 @@ from billing.stripe_client.objects import (
     refund_retrieve,
     subscription_cancel,
     subscription_create_metered,
-    subscription_end,
+    subscription_ends_set,
     subscription_retrieve,
     subscriptions_list,
 )
@@ -94,7 +94,7 @@ __all__ = [
     "session_retrieve",
     "subscription_cancel",
     "subscription_create_metered",
-    "subscription_end",
+    "subscription_ends_set",
     "subscription_retrieve",
     "subscriptions_list",
     "webhook_construct",

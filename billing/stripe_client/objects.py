@@ -77,11 +77,11 @@ def subscription_create_metered(
     return subscription
 
 
-def subscription_end(*, subscription_id: str) -> Plain:
-    """Lets a subscription run out at the end of its period; what a meter counted until then is still invoiced."""
+def subscription_ends_set(*, subscription_id: str, ends: bool) -> Plain:
+    """Whether a subscription runs out at the end of its period; what a meter counted until then is still invoiced."""
     subscription: Plain = call(
-        "subscription_end",
-        lambda client: client.v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True}),
+        "subscription_ends_set",
+        lambda client: client.v1.subscriptions.update(subscription_id, {"cancel_at_period_end": ends}),
     )
     return subscription
 

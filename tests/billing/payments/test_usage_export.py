@@ -6,10 +6,11 @@ import pytest
 from django.utils import timezone
 
 from billing import stripe_client
+from billing.metered import metered_keep, metered_waiting
 from billing.models import ExportState, LedgerEntry, StripePrice, Subscription, UsageExport
 from billing.prices import METER_EVENT
 from billing.services import plan_assign, price_set
-from billing.usage_export import customer_billed, exports_compare, exports_send
+from billing.usage_export import exports_compare, exports_send
 from gateway.services import generation_settle
 from tests.support.money import move_to, wallet_of
 from tests.support.orders import delivered, place
@@ -23,8 +24,12 @@ CHARGED_MICROUSD = 5 * PRICE_MICROUSD
 def debtor(alice, stripe, settings):
     settings.USAGE_EXPORT = True
     price_set(price_code="sd15", amount_microusd=PRICE_MICROUSD, effective_from=timezone.now(), account=alice.account)
-    plan_assign(account_id=alice.account.pk, plan_code="metered", now=timezone.now(), postpaid_limit_microusd=10**9)
+    give_plan(alice)
     return alice
+
+
+def give_plan(member):
+    plan_assign(account_id=member.account.pk, plan_code="metered", now=timezone.now(), postpaid_limit_microusd=10**9)
 
 
 def draw(member, samples=1):
@@ -41,6 +46,14 @@ def send(later=timedelta()):
     return exports_send(now=timezone.now() + later)
 
 
+def keep():
+    metered_keep(now=timezone.now())
+
+
+def subscriptions_there(stripe):
+    return [(one["status"], one["cancel_at_period_end"]) for one in stripe.world.all("subscription")]
+
+
 def states():
     return sorted(UsageExport.objects.values_list("state", flat=True))
 
@@ -50,12 +63,9 @@ def meter_total(stripe):
     return sum(int(event["payload"]["value"]) for event in stripe.world.all("billing.meter_event"))
 
 
-def yesterday():
-    UsageExport.objects.update(used_at=timezone.now() - timedelta(days=1))
-
-
 def compare(later=timedelta()):
-    exports_compare(now=timezone.now() + timedelta(hours=3) + later)
+    """Once the sums of today have settled."""
+    exports_compare(now=timezone.now() + timedelta(hours=27) + later)
 
 
 class TestTheOutbox:
@@ -88,7 +98,7 @@ class TestSending:
     @pytest.mark.parametrize("kind", ["error_after_commit", "drop_after_commit", "unavailable", "rate_limit"])
     def test_a_lost_answer_is_asked_again_and_counted_once(self, debtor, stripe, kind):
         drawn(debtor)
-        customer_billed(account_id=debtor.account.pk, now=timezone.now())
+        keep()
         stripe.trouble.add(kind, method="POST", path="/v1/billing/meter_events")
         send()
         assert "new" in states()
@@ -104,24 +114,83 @@ class TestSending:
         broken = lambda identifier, **fields: honest(identifier=f"{next(numbers)}", **fields)  # noqa: E731
         monkeypatch.setattr(stripe_client, "meter_event_create", broken)
         drawn(debtor)
-        customer_billed(account_id=debtor.account.pk, now=timezone.now())
+        keep()
         stripe.trouble.add("drop_after_commit", method="POST", path="/v1/billing/meter_events")
         send()
         UsageExport.objects.update(next_attempt_at=timezone.now())
         send()
         assert meter_total(stripe) > CHARGED_MICROUSD
 
-    def test_usage_of_more_than_35_days_is_for_a_person(self, debtor, stripe):
+    def test_usage_of_a_month_that_is_invoiced_already_is_reported_in_the_running_one(self, debtor, stripe):
+        """However old it is; Stripe takes no usage of more than 35 days."""
         drawn(debtor)
-        UsageExport.objects.update(used_at=timezone.now() - timedelta(days=35))
+        keep()
+        begun = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        Subscription.objects.update(created_at=begun - timedelta(days=60))
+        UsageExport.objects.update(used_at=begun - timedelta(days=40))
+        assert send() == 2
+        assert {event["timestamp"] for event in stripe.world.all("billing.meter_event")} == {int(begun.timestamp())}
+
+    def test_what_may_have_arrived_in_time_is_compared_before_it_is_moved(self, debtor, stripe):
+        drawn(debtor)
+        keep()
+        used = timezone.now().replace(day=1) - timedelta(days=3)
+        UsageExport.objects.update(used_at=used, tried_at=timezone.now())
         assert send() == 0
-        assert (states(), meter_total(stripe)) == (["parked", "parked"], 0)
+        assert (states(), meter_total(stripe)) == (["unsure", "unsure"], 0)
+        compare()
+        UsageExport.objects.update(next_attempt_at=timezone.now())
+        assert send() == 2
+        assert meter_total(stripe) == CHARGED_MICROUSD
+
+
+class TestTheSubscription:
+    def test_it_begins_with_the_plan(self, debtor, stripe):
+        assert metered_waiting(timezone.now())
+        for _ in range(2):
+            keep()
+        assert not metered_waiting(timezone.now())
+        assert subscriptions_there(stripe) == [("active", False)]
+        assert Subscription.objects.get().plan_code == "metered"
+        assert (wallet_of(debtor.account).plan_code, wallet_of(debtor.account).subscribed) == ("metered", False)
+        assert StripePrice.objects.get().amount_cents == 0
+
+    @pytest.mark.parametrize("kind", ["error_after_commit", "drop_after_commit", "unavailable", "refuse"])
+    def test_trouble_begins_it_later_and_once(self, debtor, stripe, kind):
+        stripe.trouble.add(kind, method="POST", path="/v1/subscriptions")
+        keep()
+        assert metered_waiting(timezone.now())
+        for _ in range(2):
+            keep()
+        assert subscriptions_there(stripe) == [("active", False)]
+        assert not metered_waiting(timezone.now())
+
+    def test_it_ends_with_the_plan_and_goes_on_with_a_plan_given_again(self, debtor, stripe):
+        """A second one beside it would bill the rest of the month twice."""
+        keep()
+        move_to(debtor.account, "payg")
+        keep()
+        assert subscriptions_there(stripe) == [("active", True)]
+        give_plan(debtor)
+        keep()
+        assert subscriptions_there(stripe) == [("active", False)]
+        assert not metered_waiting(timezone.now())
+
+    def test_one_that_ended_long_ago_takes_no_new_plan_away(self, debtor, stripe):
+        keep()
+        move_to(debtor.account, "payg")
+        keep()
+        stripe.advance(days=32)
+        deliver(stripe)
+        give_plan(debtor)
+        keep()
+        assert wallet_of(debtor.account).plan_code == "metered"
+        assert subscriptions_there(stripe) == [("canceled", True), ("active", False)]
 
 
 class TestComparing:
     def test_a_settled_day_that_agrees_is_confirmed(self, debtor):
         drawn(debtor)
-        yesterday()
         send()
         compare()
         assert states() == ["counted", "counted"]
@@ -129,8 +198,7 @@ class TestComparing:
     @pytest.mark.parametrize(("arrived", "ends"), [(True, "counted"), (False, "sent")])
     def test_an_old_attempt_is_compared_before_it_may_be_sent_again(self, debtor, stripe, arrived, ends):
         drawn(debtor)
-        yesterday()
-        customer_billed(account_id=debtor.account.pk, now=timezone.now())
+        keep()
         stripe.trouble.add("drop_after_commit" if arrived else "unavailable", path="/v1/billing/meter_events")
         send()
         UsageExport.objects.exclude(tried_at=None).update(tried_at=timezone.now() - timedelta(days=1))
@@ -145,7 +213,6 @@ class TestComparing:
 
     def test_a_difference_that_lasts_is_parked_with_both_sums(self, debtor, stripe):
         drawn(debtor)
-        yesterday()
         send()
         lost = UsageExport.objects.first()
         stripe_client.meter_event_cancel(event_name=METER_EVENT, identifier=lost.op_key)
@@ -158,8 +225,8 @@ class TestComparing:
 
 class TestTheInvoice:
     def month(self, stripe, member):
-        customer_billed(account_id=member.account.pk, now=timezone.now())  # Stripe invoices what was used from then on
         drawn(member)
+        UsageExport.objects.update(used_at=timezone.now() - timedelta(minutes=5))  # the subscription began after it
         send()
         stripe.advance(days=32)
         deliver(stripe)
@@ -181,14 +248,6 @@ class TestTheInvoice:
         reconcile_late()
         assert wallet_of(debtor.account).balance_microusd == 0
 
-    def test_one_subscription_beside_a_plan_and_none_of_its_own(self, debtor, stripe):
-        for _ in range(2):
-            customer_billed(account_id=debtor.account.pk, now=timezone.now())
-        assert Subscription.objects.get().plan_code == "metered"
-        assert len(stripe.world.all("subscription")) == 1
-        assert (wallet_of(debtor.account).plan_code, wallet_of(debtor.account).subscribed) == ("metered", False)
-        assert StripePrice.objects.get().amount_cents == 0
-
     def test_a_subscription_that_is_not_paid_ends_post_paid_use(self, debtor, stripe):
         self.month(stripe, debtor)
         stripe_client.subscription_cancel(subscription_id=Subscription.objects.get().stripe_id)
@@ -200,7 +259,7 @@ class TestTheInvoice:
         drawn(debtor)
         send()
         move_to(debtor.account, "payg")
-        compare()
+        keep()
         assert Subscription.objects.get().ends_at is not None
         stripe.advance(days=32)
         deliver(stripe)
