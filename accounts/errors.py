@@ -59,6 +59,12 @@ class AddressDenied(DomainError):
     code = "address_denied"
 
 
+class OriginDenied(DomainError):
+    """This API key may be used from certain web pages alone, and this call did not come from one of them."""
+
+    code = "origin_denied"
+
+
 class ModelDenied(DomainError):
     """This API key may not use the model "{model_id}"."""
 

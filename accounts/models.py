@@ -150,7 +150,11 @@ class ApiKey(models.Model):
     scopes = models.JSONField(default=list, blank=True)
     model_ids = models.JSONField(default=list, blank=True)
     networks = models.JSONField(default=list, blank=True)
+    # Web pages (scheme, host, port) that browsers may call from; None or empty is any caller.
+    origins = models.JSONField(null=True, blank=True)
     calls_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    # Accepted calls in a UTC day.
+    calls_per_day = models.PositiveIntegerField(null=True, blank=True)
     queued_calls = models.PositiveIntegerField(null=True, blank=True)
     # Spending from funds in a calendar month, UTC: a mail at the first, no further call at the second.
     warn_microusd = models.BigIntegerField(null=True, blank=True)

@@ -21,7 +21,9 @@ class KeyRecord:
     scopes: tuple[str, ...]
     model_ids: tuple[str, ...]
     networks: tuple[str, ...]
+    origins: tuple[str, ...]
     calls_per_minute: int | None
+    calls_per_day: int | None
     queued_calls: int | None
     budget_microusd: int | None
     expires_at: datetime | None
@@ -42,7 +44,9 @@ def key_by_lookup(lookup: str) -> KeyRecord | None:
         scopes=tuple(key.scopes),
         model_ids=tuple(key.model_ids),
         networks=tuple(key.networks),
+        origins=tuple(key.origins or ()),
         calls_per_minute=key.calls_per_minute,
+        calls_per_day=key.calls_per_day,
         queued_calls=key.queued_calls,
         budget_microusd=key.budget_microusd,
         expires_at=key.expires_at,

@@ -44,7 +44,9 @@ def key_create(
     scopes: tuple[str, ...] = (),
     model_ids: tuple[str, ...] = (),
     networks: tuple[str, ...] = (),
+    origins: tuple[str, ...] = (),
     calls_per_minute: int | None = None,
+    calls_per_day: int | None = None,
     queued_calls: int | None = None,
     budget_microusd: int | None = None,
     warn_microusd: int | None = None,
@@ -65,7 +67,9 @@ def key_create(
         scopes=list(scopes),
         model_ids=list(model_ids),
         networks=list(networks),
+        origins=list(origins) or None,
         calls_per_minute=calls_per_minute,
+        calls_per_day=calls_per_day,
         queued_calls=queued_calls,
         budget_microusd=budget_microusd,
         warn_microusd=warn_microusd,
@@ -79,7 +83,9 @@ def key_create(
 
 
 @transaction.atomic
-def key_change(*, api_key: ApiKey, changes: dict[str, object], now: datetime, by: User, address: str = "") -> bool:
+def key_change(
+    *, api_key: ApiKey, changes: dict[str, object], now: datetime, by: User | None = None, address: str = ""
+) -> bool:
     """Other restrictions or another name for a key in use; False when nothing differs or it is revoked.
 
     `changes` names columns of the key; its text and its expiry stay (rolling and revoking are for those).
@@ -104,7 +110,9 @@ def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | Non
         scopes=tuple(api_key.scopes),
         model_ids=tuple(api_key.model_ids),
         networks=tuple(api_key.networks),
+        origins=tuple(api_key.origins or ()),
         calls_per_minute=api_key.calls_per_minute,
+        calls_per_day=api_key.calls_per_day,
         queued_calls=api_key.queued_calls,
         budget_microusd=api_key.budget_microusd,
         warn_microusd=api_key.warn_microusd,

@@ -11,6 +11,12 @@ class RateLimited(DomainError):
     code = "rate_limited"
 
 
+class KeyQuotaExhausted(DomainError):
+    """This API key has made the {limit} calls that it may make in a UTC day: it goes on at {resets_at}."""
+
+    code = "key_quota_exhausted"
+
+
 class QueueFull(DomainError):
     """{limit} calls of this account are queued or running already, which is the limit of its plan:
     try again when one has finished."""

@@ -18,6 +18,7 @@ from gateway.audit import audit_due
 from gateway.importing import imports_waiting
 from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
+from gateway.services.key_days import key_days_forget
 from gateway.services.leases import leases_sweep, waiting_sweep
 from gateway.services.place import IDEMPOTENCY_TTL
 from gateway.services.retention import retention_due
@@ -52,6 +53,10 @@ def places(now: datetime) -> None:
 def idempotency(now: datetime) -> None:
     old = IdempotencyRecord.objects.filter(created_at__lt=now - IDEMPOTENCY_TTL).values_list("pk", flat=True)
     IdempotencyRecord.objects.filter(pk__in=list(old[:ROWS_PER_RUN])).delete()
+
+
+def key_days(now: datetime) -> None:
+    key_days_forget(now=now)
 
 
 def webhook_history(now: datetime) -> None:
@@ -138,6 +143,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("money notices", 60.0, money_notices),
     ("reconciling payments", 180.0, payments_reconcile),
     ("idempotency", 300.0, idempotency),
+    ("key days", 3600.0, key_days),
     ("webhook history", 600.0, webhook_history),
     ("model imports", 5.0, imports),
     ("proof of the books", 900.0, books),

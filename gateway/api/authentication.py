@@ -17,6 +17,7 @@ from accounts.errors import (
     KeyMissing,
     KeyRevoked,
     ModelDenied,
+    OriginDenied,
     ScopeDenied,
     TooManyFailedKeys,
 )
@@ -29,6 +30,8 @@ from gateway.ratelimit import address_check, address_fail
 SCOPE_GENERATE = "generate"
 SCOPE_READ = "read"
 SCOPE_BILLING = "billing"
+# Makes, changes and revokes keys. No key has it without being given it: one without scopes has not.
+SCOPE_ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ class Caller:
 _callers: TtlCache[str, Caller | None] = TtlCache()
 
 
-def caller_authenticate(*, key: str | None, address: str, now: datetime) -> Caller:
-    """The caller behind `key`.
+def caller_authenticate(*, key: str | None, address: str, now: datetime, origin: str = "") -> Caller:
+    """The caller behind `key`. `origin` is the web page that a browser called from, empty for other programs.
 
     A wrong key spends the address's bucket; a full bucket is refused before anything is looked up. Raises KeyMissing,
-    KeyInvalid, KeyExpired, KeyRevoked, AccountSuspended, AddressDenied, TooManyFailedKeys.
+    KeyInvalid, KeyExpired, KeyRevoked, AccountSuspended, AddressDenied, OriginDenied, TooManyFailedKeys.
     """
     if not key:
         raise KeyMissing
@@ -72,7 +75,7 @@ def caller_authenticate(*, key: str | None, address: str, now: datetime) -> Call
     if caller is None:
         address_fail(address, now_ms=int(now.timestamp() * 1000))
         raise KeyInvalid
-    _require_usable(caller.key, address, now)
+    _require_usable(caller.key, address, origin, now)
     return caller
 
 
@@ -92,7 +95,7 @@ def _load(lookup: str, now: datetime) -> Caller | None:
     return Caller(record, terms_of(record.account_id, now=now)) if record else None
 
 
-def _require_usable(record: KeyRecord, address: str, now: datetime) -> None:
+def _require_usable(record: KeyRecord, address: str, origin: str, now: datetime) -> None:
     if record.revoked_at is not None and record.revoked_at <= now:
         raise KeyRevoked
     if record.expires_at is not None and record.expires_at <= now:
@@ -101,6 +104,8 @@ def _require_usable(record: KeyRecord, address: str, now: datetime) -> None:
         raise AccountSuspended(reason=record.suspended_reason)
     if record.networks and not _inside(address, record.networks):
         raise AddressDenied
+    if record.origins and not _from_page(origin, record.origins):
+        raise OriginDenied
 
 
 def _inside(address: str, networks: tuple[str, ...]) -> bool:
@@ -109,3 +114,12 @@ def _inside(address: str, networks: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)
+
+
+def _from_page(origin: str, allowed: tuple[str, ...]) -> bool:
+    """Whole origins; `https://*.example.com` is every host below example.com, at any depth."""
+    for one in allowed:
+        scheme, wild, parent = one.partition("://*.")
+        if origin == one or (wild and origin.startswith(f"{scheme}://") and origin.endswith(f".{parent}")):
+            return True
+    return False

@@ -30,6 +30,15 @@ logger = logging.getLogger(__name__)
 
 JSON = "application/json"
 RETRY_AFTER_S = 2
+FOR_PAGES = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
+}
+ALLOWED_TO_PAGES = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Key, X-API-Key, Idempotency-Key",
+    "Access-Control-Max-Age": "7200",
+}
 PATH_SHOWN_MAX = 120
 
 
@@ -66,6 +75,8 @@ def api_view(table: Table) -> Callable[..., HttpResponse]:
         """Every call of the API."""
         route: Route | None = None
         call: Call | None = None
+        if request.method == "OPTIONS":
+            return preflight()
         try:
             route, given_id = table.find(path, request.method or GET)
             call = call_read(request, now=timezone.now())
@@ -80,9 +91,19 @@ def api_view(table: Table) -> Callable[..., HttpResponse]:
         except Exception:
             logger.exception("A call of %s broke: %s", path[:PATH_SHOWN_MAX], getattr(request, "request_id", ""))
             reply = refusal(InternalError(), request, path, route, call)
-        return respond(reply)
+        response = respond(reply)
+        if "HTTP_ORIGIN" in request.META:
+            for name, value in FOR_PAGES.items():
+                response.headers[name] = value
+        return response
 
     return api
+
+
+def preflight() -> HttpResponse:
+    """What browsers ask before a page of another host may call. No cookie counts here, so any page may: the key decides
+    (see its list of web pages)."""
+    return HttpResponse(status=204, headers={**FOR_PAGES, **ALLOWED_TO_PAGES, "Content-Length": "0"})
 
 
 def respond(reply: Reply) -> HttpResponse:

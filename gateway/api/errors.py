@@ -38,6 +38,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     accounts.AccountSuspended: Answer(403, ("reason",)),
     accounts.ScopeDenied: Answer(403, ("scope",)),
     accounts.AddressDenied: Answer(403),
+    accounts.OriginDenied: Answer(403),
     accounts.ModelDenied: Answer(403, ("model_id",)),
     accounts.TooManyFailedKeys: Answer(429, ("retry_after_s",)),
     # 402: money
@@ -52,6 +53,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     billing.CardDeclined: Answer(402, ("reason",)),
     # 429: limits that pass by themselves
     billing.DailyQuotaExhausted: Answer(429, ("limit", "resets_at", "retry_after_s", "billing_url")),
+    gateway.KeyQuotaExhausted: Answer(429, ("limit", "resets_at", "retry_after_s")),
     gateway.RateLimited: Answer(429, ("limit", "retry_after_s")),
     gateway.QueueFull: Answer(429, ("limit", "retry_after_s")),
     # 400, 404, 405, 409, 413: the request
@@ -66,6 +68,7 @@ ERRORS: dict[type[DomainError], Answer] = {
     inference.AdapterNotFound: Answer(404, ("kind", "adapter_id", "family")),
     inference.GenerationNotFound: Answer(404),
     gateway.WebhookNotFound: Answer(404),
+    refusals.KeyNotFound: Answer(404),
     refusals.RouteNotFound: Answer(404),
     refusals.MethodNotAllowed: Answer(405, ("allowed",)),
     refusals.AlreadySettled: Answer(409, ("state",)),

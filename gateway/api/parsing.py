@@ -44,6 +44,7 @@ class Call:
     started_s: float = field(default_factory=time.monotonic)
     idempotency_key: Any = None
     body_bytes: int = 0
+    origin: str = ""
     caller: Caller | None = None
 
 
@@ -62,6 +63,7 @@ def call_read(request: HttpRequest, *, now: datetime) -> Call:
         now=now,
         idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY") or fields.pop("idempotency_key", None),
         body_bytes=len(raw),
+        origin=page_origin(request),
     )
 
 
@@ -191,6 +193,14 @@ def base_url(request: HttpRequest) -> str:
         return f"{request.scheme}://{request.get_host()}"
     except DisallowedHost:
         raise HostNotAllowed from None
+
+
+def page_origin(request: HttpRequest) -> str:
+    """Scheme, host and port of the web page that a browser called from, in lower case; empty for other programs."""
+    origin: str = request.META.get("HTTP_ORIGIN", "")
+    if origin in ("", "null"):
+        origin = "/".join(request.META.get("HTTP_REFERER", "").split("/", 3)[:3])
+    return origin.lower()
 
 
 def client_address(request: HttpRequest) -> str:

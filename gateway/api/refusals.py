@@ -41,6 +41,12 @@ class NotOffered(DomainError):
     code = "not_offered"
 
 
+class KeyNotFound(DomainError):
+    """This account has no API key with the id {key_id}."""
+
+    code = "key_not_found"
+
+
 class AlreadySettled(DomainError):
     """Generation {generation_id} has {state} already and can no longer be cancelled."""
 

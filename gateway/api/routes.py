@@ -13,7 +13,7 @@ from gateway.api import profiles
 from gateway.api.door import Table, api_view
 from gateway.api.profiles import Profile
 from gateway.api.route import GET, POST, Route
-from gateway.api.views import absent, account, generation, jobs, models, pictures, usage
+from gateway.api.views import absent, account, generation, jobs, keys, models, pictures, usage
 
 BOTH = (GET, POST)
 NO_TRAINING = {
@@ -120,6 +120,10 @@ def other_routes() -> Iterator[Route]:
         ("v7/models/{id}", models.one, (GET,)),
         ("v7/account", account.account, BOTH),
         ("v7/account/usage", usage.usage, BOTH),
+        ("v7/keys", keys.key_list, (GET,)),
+        ("v7/keys", keys.key_new, (POST,)),
+        ("v7/keys/{id}", keys.key_edit, (POST,)),
+        ("v7/keys/revoke/{id}", keys.key_end, (POST,)),
         ("v6/model-search", models.search, BOTH),
         ("v6/model-search/filters", models.filters, BOTH),
         ("v6/model-search/tags", models.tags, BOTH),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import zoneinfo
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,17 +15,19 @@ from django.utils.functional import lazy
 
 from accounts.models import Account, ApiKey, User
 from billing.money import usd_parse, usd_text
-from gateway.api.authentication import SCOPE_BILLING, SCOPE_GENERATE, SCOPE_READ
+from gateway.api.authentication import SCOPE_ADMIN, SCOPE_BILLING, SCOPE_GENERATE, SCOPE_READ
 from inference.models import ImageModel
 
 SCOPES = (
     (SCOPE_GENERATE, "Make pictures"),
     (SCOPE_READ, "Read results, lists and the catalogue"),
     (SCOPE_BILLING, "Read usage and balance"),
+    (SCOPE_ADMIN, "Make, change and revoke keys over the API"),
 )
 EXPIRIES = (("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"))
 GRACES = (("0", "At once"), ("3600", "In 1 hour"), ("86400", "In 24 hours"), ("604800", "In 7 days"))
 LIST_MAX = 50
+_ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?")
 
 
 def _lines(text: str) -> list[str]:
@@ -41,7 +44,7 @@ class KeyForm(forms.Form):
         choices=SCOPES,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: everything the account may do.",
+        help_text="None chosen: everything the account may do, but for keys.",
     )
     budget = forms.CharField(
         label="Budget a month, in US$", required=False, help_text="Hard: calls beyond it are refused with 402."
@@ -50,6 +53,9 @@ class KeyForm(forms.Form):
         label="Mail at, in US$ a month", required=False, help_text="Soft: owners and billing get a mail, nothing stops."
     )
     calls_per_minute = forms.IntegerField(min_value=1, max_value=100_000, required=False)
+    calls_per_day = forms.IntegerField(
+        min_value=1, max_value=100_000_000, required=False, help_text="Accepted calls in a UTC day."
+    )
     queued_calls = forms.IntegerField(label="Queued calls", min_value=1, max_value=1_000, required=False)
     model_ids = forms.CharField(
         label="Models", required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="Model ids; empty: all."
@@ -59,6 +65,13 @@ class KeyForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Addresses or networks such as 203.0.113.0/24; empty: any.",
+    )
+    origins = forms.CharField(
+        label="Web pages",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Pages that may call from a browser, such as https://app.example.com or https://*.example.com. "
+        "Then nothing else may. Empty: any program.",
     )
     environment = forms.ChoiceField(choices=(("live", "Live"), ("test", "Test")), required=False, initial="live")
     nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
@@ -97,6 +110,13 @@ class KeyForm(forms.Form):
                 raise ValidationError(f"{text} is neither an address nor a network.") from None
         return tuple(asked)
 
+    def clean_origins(self) -> tuple[str, ...]:
+        asked = [text.lower().rstrip("/") for text in _lines(self.cleaned_data["origins"])[:LIST_MAX]]
+        for text in asked:
+            if not _ORIGIN.fullmatch(text):
+                raise ValidationError(f"{text} is no origin: https://, a host, and a port if it is not the usual one.")
+        return tuple(asked)
+
     def values(self, *, now: datetime) -> dict[str, Any]:
         """What accounts.services.key_create takes beside the account."""
         data = self.cleaned_data
@@ -108,7 +128,9 @@ class KeyForm(forms.Form):
             "scopes": tuple(data["scopes"]),
             "model_ids": data["model_ids"],
             "networks": data["networks"],
+            "origins": data["origins"],
             "calls_per_minute": data["calls_per_minute"],
+            "calls_per_day": data["calls_per_day"],
             "queued_calls": data["queued_calls"],
             "budget_microusd": data["budget"],
             "warn_microusd": data["warn"],
@@ -130,9 +152,11 @@ class KeyChangeForm(KeyForm):
             "budget": usd_text(api_key.budget_microusd) if api_key.budget_microusd else "",
             "warn": usd_text(api_key.warn_microusd) if api_key.warn_microusd else "",
             "calls_per_minute": api_key.calls_per_minute,
+            "calls_per_day": api_key.calls_per_day,
             "queued_calls": api_key.queued_calls,
             "model_ids": "\n".join(api_key.model_ids),
             "networks": "\n".join(api_key.networks),
+            "origins": "\n".join(api_key.origins or []),
         }
 
     def changes(self) -> dict[str, object]:
@@ -143,7 +167,9 @@ class KeyChangeForm(KeyForm):
             "scopes": list(data["scopes"]),
             "model_ids": list(data["model_ids"]),
             "networks": list(data["networks"]),
+            "origins": list(data["origins"]) or None,
             "calls_per_minute": data["calls_per_minute"],
+            "calls_per_day": data["calls_per_day"],
             "queued_calls": data["queued_calls"],
             "budget_microusd": data["budget"],
             "warn_microusd": data["warn"],

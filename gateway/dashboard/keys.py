@@ -11,22 +11,24 @@ from urllib.parse import quote
 
 from django.contrib import messages
 from django.core.cache import cache
-from django.db.models import QuerySet, Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
 from accounts.selectors import keys_of
 from accounts.services import NewKey, key_change, key_create, key_revoke, key_roll
-from billing.models import UsageBucket
 from gateway.api.parsing import client_address
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.forms import KeyChangeForm, KeyForm, RollForm
+from gateway.dashboard.ranges import Range
+from gateway.dashboard.usage_sums import by_group, cells
 from gateway.notices import key_made_mail
+from gateway.services.key_days import key_day_calls
 from gateway.site.context import base_url
 from gateway.site.samples import samples
+from gateway.templatetags.units import zone
 
 STALE_AFTER = timedelta(days=90)
 # A form is worth one key: sending it again finds its nonce used.
@@ -41,6 +43,7 @@ class KeyRow:
     spent_microusd: int
     calls: int
     now: datetime
+    calls_today: int = 0
 
     @property
     def state(self) -> str:
@@ -75,7 +78,7 @@ class KeyRow:
 def keys(request: AccountRequest) -> HttpResponse:
     now = timezone.now()
     archived = request.GET.get("archive") == "1"
-    rows = _rows(keys_of(request.account), now)
+    rows = _rows(request.account, now, in_all=archived)
     dead = {"revoked", "expired"}
     context = {
         "archived": archived,
@@ -86,16 +89,15 @@ def keys(request: AccountRequest) -> HttpResponse:
     return render(request, "dashboard/keys.html", context)
 
 
-def _rows(found: QuerySet[ApiKey], now: datetime) -> list[KeyRow]:
-    mine = list(found.select_related("created_by"))
+def _rows(account: Account, now: datetime, *, in_all: bool) -> list[KeyRow]:
+    """Spend and calls are of this month, or of all time for the archive: what a key spent stays with it."""
+    mine = list(keys_of(account).select_related("created_by"))
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    sums = (
-        UsageBucket.objects.filter(account_id__in={k.account_id for k in mine}, bucket__gte=month)
-        .values("key_id")
-        .annotate(spent=Sum("amount_microusd"), made=Sum("calls"))
-    )
-    spent = {row["key_id"]: (row["spent"], row["made"]) for row in sums}
-    return [KeyRow(k, *spent.get(k.pk, (0, 0)), now) for k in mine]
+    span = Range.between("keys", account.created_at if in_all else month, now, zone=zone(account.time_zone))
+    found = cells(account, span, "key_id")
+    spent, calls = by_group(found, "amount_microusd"), by_group(found, "calls")
+    today = key_day_calls(key_ids=[k.pk for k in mine if k.calls_per_day is not None], now=now)
+    return [KeyRow(k, spent.get(k.pk, 0), calls.get(k.pk, 0), now, today.get(k.pk, 0)) for k in mine]
 
 
 @account_page(section="keys", roles=MAKERS)

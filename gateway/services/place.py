@@ -25,6 +25,7 @@ from gateway.ids import generation_id_new
 from gateway.limits import limit_scopes, limiter
 from gateway.models import IdempotencyRecord
 from gateway.ratelimit import Decision
+from gateway.services.key_days import key_day_count
 from gateway.wakeups import dispatcher_wake
 from inference.models import Generation, GenerationState
 from inference.selectors import generation_of
@@ -60,7 +61,7 @@ def generation_place(
     generation_id = generation_id_new(now)
     decision = _pass_limits(caller, generation_id, now)
     try:
-        with _one_commit(several=idempotency_key is not None):
+        with _one_commit(several=idempotency_key is not None or caller.key.calls_per_day is not None):
             earlier = _idempotent(caller, order, idempotency_key, generation_id, now) if idempotency_key else None
             generation = earlier or _write(caller, order, generation_id, unit_price_microusd, now)
     except BaseException as problem:
@@ -162,6 +163,8 @@ def _write(
     caller: Caller, order: GenerationOrder, generation_id: int, unit_price_microusd: int, now: datetime
 ) -> Generation:
     terms = caller.terms
+    if caller.key.calls_per_day is not None:
+        key_day_count(key_id=caller.key_id, limit=caller.key.calls_per_day, now=now)
 
     def new(source: Source) -> NewGeneration:
         return NewGeneration(

@@ -6,6 +6,7 @@ A route that is not in the table is not in the document, and none of the table i
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -13,8 +14,8 @@ from django.conf import settings
 from gateway.api.profiles import Profile
 from gateway.api.route import Route
 from gateway.api.routes import ROUTES
-from gateway.api.views import absent, account, generation, jobs, models, pictures, usage
-from gateway.site.openapi_parts import COMPONENTS, ERROR_REPLIES, PICTURE_FIELDS
+from gateway.api.views import absent, account, generation, jobs, keys, models, pictures, usage
+from gateway.site.openapi_parts import COMPONENTS, ERROR_REPLIES, KEY_FIELDS, PICTURE_FIELDS
 from gateway.site.schema import Field, general_fields
 from inference.engine.spec import Operation
 
@@ -23,6 +24,7 @@ MAKES = "Make pictures"
 RESULTS = "Results"
 CATALOGUE = "Catalogue"
 ACCOUNT = "Account"
+KEYS = "Keys"
 FILES = "Pictures and uploads"
 NOT_HERE = "Not offered"
 OPERATIONS = {
@@ -57,6 +59,10 @@ HANDLERS: dict[Any, tuple[str, str]] = {
     usage.usage: (ACCOUNT, "Read your usage by step and group, equal to the ledger"),
     account.wallet_balance: (ACCOUNT, "Read the balance"),
     account.subscribed_products: (ACCOUNT, "Read the plan"),
+    keys.key_list: (KEYS, "List the account's keys, without their texts"),
+    keys.key_new: (KEYS, "Make a key with limits of its own; the one reply that shows it"),
+    keys.key_edit: (KEYS, "Change a key's restrictions; what is left out stays"),
+    keys.key_end: (KEYS, "Revoke a key"),
     pictures.base64_to_url: (FILES, "Turn a base64 picture into an address for a day"),
     pictures.base64_crop: (FILES, "Turn a base64 picture into an address, cropped if asked"),
     pictures.delete_image: (FILES, "Delete the pictures of a call"),
@@ -64,7 +70,11 @@ HANDLERS: dict[Any, tuple[str, str]] = {
     absent.not_offered: (NOT_HERE, "Not offered: 403 says what to use instead"),
     absent.capability_missing: (NOT_HERE, "Needs a model that this installation may lack: 503 names it"),
 }
-TAGS = (MAKES, RESULTS, CATALOGUE, ACCOUNT, FILES, NOT_HERE)
+BODIES: dict[Any, tuple[Field, ...]] = {
+    keys.key_new: KEY_FIELDS,
+    keys.key_edit: tuple(replace(field, required=False) for field in KEY_FIELDS if field.name in keys.CHANGEABLE),
+}
+TAGS = (MAKES, RESULTS, CATALOGUE, ACCOUNT, KEYS, FILES, NOT_HERE)
 
 
 @functools.cache
@@ -77,9 +87,17 @@ def document() -> dict[str, Any]:
         "servers": [{"url": settings.PUBLIC_URL or "/"}],
         "security": [{"bearer": []}, {"header": []}],
         "tags": [{"name": tag} for tag in TAGS],
-        "paths": {f"/api/{route.path}": _path(route) for route in ordered},
+        "paths": _paths(ordered),
         "components": COMPONENTS,
     }
+
+
+def _paths(routes: list[Route]) -> dict[str, Any]:
+    """Several routes may share a path, each with methods of its own."""
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(f"/api/{route.path}", {}).update(_path(route))
+    return paths
 
 
 def _number(route: Route) -> int:
@@ -106,8 +124,8 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
         "summary": _summary(route),
         "responses": _replies(route),
     }
-    if method == "POST" and route.profile is not None:
-        content = {"application/json": {"schema": _body(route.profile)}}
+    if method == "POST" and (fields := fields_of_route(route)):
+        content = {"application/json": {"schema": _body(fields)}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
@@ -129,8 +147,12 @@ def _replies(route: Route) -> dict[str, Any]:
     return replies | {name: {"$ref": "#/components/responses/Error"} for name in names}
 
 
-def _body(profile: Profile) -> dict[str, Any]:
-    fields = body_fields(profile)
+def fields_of_route(route: Route) -> list[Field]:
+    """What a POST to it may hold, where this document describes that."""
+    return body_fields(route.profile) if route.profile is not None else list(BODIES.get(route.handler, ()))
+
+
+def _body(fields: list[Field]) -> dict[str, Any]:
     required = [field.name for field in fields if field.required]
     return {
         "type": "object",

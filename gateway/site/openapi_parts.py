@@ -20,6 +20,25 @@ PICTURE_FIELDS: dict[str, Field] = {
     "scale": Field("scale", "Scale", "integer", "The side of the result over the side of the picture.", 3, 1, 4),
     "specific_object": Field("specific_object", "Thing", "text", "What the mask covers.", required=True),
 }
+_LIST = "A list, or texts between commas; empty: any."
+KEY_FIELDS = (
+    Field("name", "Name", "text", "Where the key is used.", required=True),
+    Field("scopes", "Scopes", "text", "generate, read, billing; a list or between commas. Empty: all of these."),
+    Field("models", "Models", "text", f"Model ids. {_LIST}"),
+    Field("networks", "Networks", "text", f"Addresses and networks that may use it. {_LIST}"),
+    Field(
+        "origins", "Web pages", "text", f"Origins of pages that may use it from a browser; then nothing else. {_LIST}"
+    ),
+    Field("calls_per_minute", "Calls a minute", "integer", "Empty: as the account.", low=1, high=100_000),
+    Field("calls_per_day", "Calls a day", "integer", "Accepted calls in a UTC day.", low=1, high=100_000_000),
+    Field("queued_calls", "Queued calls", "integer", "Empty: as the account.", low=1, high=1_000),
+    Field("budget_usd", "Budget", "text", "US dollars of funds in a UTC month, as 25.50: calls beyond are refused."),
+    Field("warn_usd", "Mail at", "text", "US dollars of funds in a UTC month at which owners get a mail."),
+    Field("expires_in_days", "Expires", "integer", "Days from now; empty: never.", low=1, high=3650),
+    Field(
+        "environment", "Environment", "choice", "A mark in the key's text.", default="live", choices=("live", "test")
+    ),
+)
 ERROR_REPLIES = ("400", "401", "402", "403", "404", "409", "413", "429", "503")
 
 _LINKS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}

@@ -1,11 +1,12 @@
 """400 calls at once over HTTP: exactly what the quota or the funds allow is accepted, by two web processes."""
 
 import collections
+import time
 
 import pytest
 
 from tests.faults.scene import Scene
-from tests.support.clients import stampede
+from tests.support.clients import TEXT_TO_IMAGE, post, stampede
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(200)]
 
@@ -66,6 +67,31 @@ def test_the_queue_limit_holds_over_both_processes(scene, told):
 def test_the_minute_limit_holds_over_both_processes(scene, told):
     key = scene.open_account("minute@example.org", calls_per_minute=10)
     assert told(rush(scene, key)) == {"accepted": 10, "rate_limited": CALLS - 10}
+
+
+def test_a_key_s_limit_of_a_day_holds_over_both_processes(scene, told):
+    key = scene.open_account("keyday@example.org")
+    scene.execute(
+        "UPDATE accounts_apikey SET calls_per_day = 30 WHERE account_id = (SELECT max(id) FROM accounts_account)"
+    )
+    assert told(rush(scene, key)) == {"accepted": 30, "key_quota_exhausted": CALLS - 30}
+
+
+def test_new_restrictions_of_a_key_hold_in_both_processes_within_a_second(scene):
+    """Both processes know the key by heart when its list of pages is set."""
+    key = scene.open_account("pages@example.org", free_calls_per_day=0)
+    asked = {"key": key, "prompt": "a red circle"}
+
+    def codes() -> set[str]:
+        return {post(scene.service.url, TEXT_TO_IMAGE, asked)[1]["code"] for _ in range(40)}
+
+    assert "origin_denied" not in codes()
+    scene.execute(
+        "UPDATE accounts_apikey SET origins = '[\"https://app.example.com\"]'"
+        " WHERE account_id = (SELECT max(id) FROM accounts_account)"
+    )
+    time.sleep(1.0)
+    assert codes() == {"origin_denied"}
 
 
 @pytest.mark.control("L5")

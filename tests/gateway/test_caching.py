@@ -31,6 +31,8 @@ def impatient(monkeypatch):
     [
         lambda alice: key_revoke(api_key=ApiKey.objects.get(), now=timezone.now()),
         lambda alice: ApiKey.objects.update(scopes=["read"]),
+        lambda alice: ApiKey.objects.update(origins=["https://example.com"]),
+        lambda alice: ApiKey.objects.update(calls_per_day=1),
         lambda alice: account_suspend(account=alice.account, reason="x", now=timezone.now()),
         lambda alice: plan_assign(account_id=alice.account.pk, plan_code="premium", now=timezone.now()),
         lambda alice: Wallet.objects.update(in_arrears=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.events import events_of
-from accounts.models import ApiKey, User
+from accounts.models import Account, ApiKey, User
 from billing.models import UsageBucket
 from billing.notices import notices_send
 from gateway.api.authentication import caller_authenticate
@@ -98,6 +99,41 @@ def test_the_soft_limit_tells_once_and_stops_nothing(alice: Member) -> None:
     (message,) = mail.outbox
     assert 'The key "Default" has spent $1.00' in str(message.body)
     assert "Nothing has stopped" in str(message.body)
+
+
+def test_a_key_is_made_with_a_limit_of_a_day_and_pages_and_its_form_shows_them(as_alice: Client, alice: Member) -> None:
+    form = {
+        "name": "Web",
+        "nonce": "n1",
+        "calls_per_day": "50",
+        "origins": "https://App.example.com/, https://*.example.org",
+    }
+    as_alice.post("/dashboard/keys/new", form)
+    key = ApiKey.objects.get(name="Web")
+    assert (key.calls_per_day, key.origins) == (50, ["https://app.example.com", "https://*.example.org"])
+    page = as_alice.get(f"/dashboard/keys/{key.pk}/edit").content.decode()
+    assert "https://app.example.com\nhttps://*.example.org" in page
+    listed = as_alice.get("/dashboard/keys").content.decode()
+    assert "0 of 50 today" in listed
+    assert "2 web pages" in listed
+
+
+def test_the_archive_keeps_what_a_key_spent_in_all(as_alice: Client, alice: Member) -> None:
+    now = timezone.now()
+    Account.objects.filter(pk=alice.account.pk).update(created_at=now - timedelta(days=100))
+    for days, amount in ((70, 2_000_000), (0, 1_500_000)):
+        UsageBucket.objects.create(
+            account_id=alice.account.pk,
+            key_id=alice.key_id,
+            bucket=(now - timedelta(days=days)).replace(minute=0, second=0, microsecond=0),
+            model_id="demo",
+            calls=1,
+            amount_microusd=amount,
+        )
+    ApiKey.objects.filter(pk=alice.key_id).update(revoked_at=now)
+    page = as_alice.get("/dashboard/keys?archive=1").content.decode()
+    assert "$3.50" in page
+    assert "2 calls" in page
 
 
 class TestUnsubscribing:

@@ -13,6 +13,7 @@ from gateway.api.limits import usage_of
 from gateway.api.parsing import Call
 from gateway.api.route import Reply, Route
 from gateway.api.views.callers import authenticate
+from gateway.services.key_days import key_day_calls
 
 CURRENCY = "USD"
 
@@ -52,7 +53,11 @@ def _limits(caller: Caller) -> dict[str, Any]:
         "calls_per_minute": terms.calls_per_minute,
         "queued_calls": terms.queued_calls,
         "free_calls_per_day": terms.free_calls_per_day,
-        "key": {"calls_per_minute": key.calls_per_minute, "queued_calls": key.queued_calls},
+        "key": {
+            "calls_per_minute": key.calls_per_minute,
+            "calls_per_day": key.calls_per_day,
+            "queued_calls": key.queued_calls,
+        },
     }
 
 
@@ -62,6 +67,8 @@ def _used(caller: Caller, call: Call) -> dict[str, Any]:
     if caller.terms.free_calls_per_day:
         used["free_calls_today"] = free_calls_used(account_id=caller.account_id, now=call.now)
         used["free_calls_reset_at"] = day_end(call.now).isoformat()
+    if caller.key.calls_per_day is not None:
+        used["key_calls_today"] = key_day_calls(key_ids=[caller.key_id], now=call.now).get(caller.key_id, 0)
     return used
 
 

@@ -9,7 +9,7 @@ from gateway.api.parsing import Call
 
 def authenticate(call: Call, *scopes: str) -> Caller:
     """The caller, if its key has one of `scopes` (a key without any may do everything)."""
-    caller = caller_authenticate(key=call.key, address=call.address, now=call.now)
+    caller = caller_authenticate(key=call.key, address=call.address, now=call.now, origin=call.origin)
     if caller.key.scopes and not any(scope in caller.key.scopes for scope in scopes):
         raise ScopeDenied(scope=scopes[0])
     call.caller = caller
