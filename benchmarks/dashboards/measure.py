@@ -66,6 +66,7 @@ def time_page(page: Page, part: Part, rows: int, repeats: int) -> dict[str, Any]
         "first ms": first_ms,
         "p50 ms": statistics.median(times_ms),
         "p95 ms": statistics.quantiles(times_ms, n=20, method="inclusive")[18],
+        "bar ms": page.budget_ms,
         "queries": queries,
         "kB": size_bytes / 1000,
     }

@@ -19,11 +19,12 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An address as one of the cast opens it; nobody is a visitor."""
+    """An address as one of the cast opens it; nobody is a visitor. Its p95 should stay within `budget_ms`."""
 
     name: str
     path: str
     reader: str | None = None
+    budget_ms: int = 200
 
 
 @dataclass(frozen=True, slots=True)

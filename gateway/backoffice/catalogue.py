@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from django.contrib import messages
 from django.db import IntegrityError
@@ -14,17 +13,19 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing.models import MONEY, Price, UsageBucket
+from billing.models import MONEY, Price
 from billing.pricing import price_in_force
+from billing.usage_days import house_folded_through
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
-from gateway.backoffice.figures import fleet_cost_microusd_per_hour, gpu_cost_microusd
+from gateway.backoffice.figures import fleet_cost_microusd_per_hour, gpu_cost_microusd, spans
 from gateway.backoffice.forms import PriceForm, ReasonForm
 from gateway.backoffice.navigation import console_render
+from gateway.backoffice.sums import Parts, grouped, usage_parts
 from gateway.templatetags.units import price as price_text
 from inference.models import ImageModel
 
-MONTH = timedelta(days=30)
+MEASURES = {name: Sum(name) for name in ("images", "amount_microusd", "gpu_time_ms")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,14 @@ class Margin:
         return self.gpu_microusd // self.images if self.images else None
 
 
+def month_parts(now: datetime) -> Parts:
+    """The roll-up of thirty days, today with them."""
+    return usage_parts(spans(now)[-1].start, now, through=house_folded_through())
+
+
 def margins(now: datetime) -> list[Margin]:
     per_hour = fleet_cost_microusd_per_hour()
-    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH).values("model_id")
-    used = {
-        row["model_id"]: row
-        for row in rows.annotate(drawn=Sum("images"), charged=Sum("amount_microusd"), gpu=Sum("gpu_time_ms")).order_by()
-    }
+    used = grouped(month_parts(now), "model_id", MEASURES)
     models = list(ImageModel.objects.order_by("model_id"))
     prices = {
         code: price_in_force(price_code=code, account_id=None, now=now) for code in {m.price_code for m in models}
@@ -61,16 +63,16 @@ def margins(now: datetime) -> list[Margin]:
     return [_margin(model, prices[model.price_code], used.get(model.model_id), per_hour) for model in models]
 
 
-def _margin(model: ImageModel, price_microusd: int | None, row: dict[str, Any] | None, per_hour: int) -> Margin:
+def _margin(model: ImageModel, price_microusd: int | None, row: dict[str, int] | None, per_hour: int) -> Margin:
     if row is None:
         return Margin(model=model, price_microusd=price_microusd)
     return Margin(
         model=model,
         price_microusd=price_microusd,
-        images=row["drawn"],
-        charged_microusd=row["charged"],
-        gpu_time_ms=row["gpu"],
-        gpu_microusd=gpu_cost_microusd(row["gpu"], per_hour_microusd=per_hour),
+        images=row["images"],
+        charged_microusd=row["amount_microusd"],
+        gpu_time_ms=row["gpu_time_ms"],
+        gpu_microusd=gpu_cost_microusd(row["gpu_time_ms"], per_hour_microusd=per_hour),
     )
 
 
@@ -122,12 +124,12 @@ class Preview:
 
 
 def preview(*, price_code: str, amount_microusd: int, now: datetime) -> Preview:
-    own = Price.objects.filter(price_code=price_code).exclude(account=None).values("account_id")
+    own = set(Price.objects.filter(price_code=price_code).exclude(account=None).values_list("account_id", flat=True))
     ids = ImageModel.objects.filter(price_code=price_code).values_list("model_id", flat=True)
-    rows = UsageBucket.objects.filter(bucket__gte=now - MONTH, model_id__in=list(ids), source__in=MONEY)
-    sums = rows.exclude(account_id__in=own).aggregate(drawn=Sum("images"), charged=Sum("amount_microusd"))
-    images = sums["drawn"] or 0
-    return Preview(images, sums["charged"] or 0, images * amount_microusd)
+    paid = month_parts(now).filter(model_id__in=list(ids), source__in=MONEY)
+    counted = [sums for account_id, sums in grouped(paid, "account_id", MEASURES).items() if account_id not in own]
+    images = sum(sums["images"] for sums in counted)
+    return Preview(images, sum(sums["amount_microusd"] for sums in counted), images * amount_microusd)
 
 
 @staff_page(section="models", needs=Permission.PRICES)

@@ -5,14 +5,17 @@ Reads only, and never raw generations: a page costs the same whatever was render
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
+from typing import Any
 
-from django.db.models import BooleanField, Case, Count, Q, Sum, Value, When
+from allauth.account.models import EmailAddress
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum, Value
 
 from accounts.models import Account, User
 from billing.models import EntryKind, LedgerEntry, Source, UsageBucket
-from gateway.backoffice.sums import grouped, points, usage_parts
+from gateway.backoffice.sums import DAY, Points, grouped, points, usage_parts
 from inference.models import RenderWorker
 
 MS_PER_HOUR = 3_600_000
@@ -25,6 +28,8 @@ MEASURES: dict[str, Sum] = {
     "gpu_time_ms": Sum("gpu_time_ms"),
     "run_ms": Sum("run_ms"),
 }
+# What customers paid: in advance, or an invoice afterwards.
+PAID_IN = (EntryKind.TOP_UP, EntryKind.INVOICE)
 RETURNED = (EntryKind.REFUND, EntryKind.REFUND_REVERSED, EntryKind.DISPUTE, EntryKind.DISPUTE_WON)
 GIVEN = (EntryKind.GRANT, EntryKind.ADJUSTMENT)
 
@@ -41,12 +46,12 @@ class Span:
 
 
 def spans(now: datetime) -> tuple[Span, ...]:
-    """Today with yesterday until this hour; the last 7 and 30 days with those before them. Days are UTC."""
+    """Today, the last 7 and the last 30 days, each with as many days before it, until the same hour. Days are UTC, and
+    today is one of them: so all but the edges are read from folded days."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    day = timedelta(days=1)
-    return (
-        Span("Today", midnight - day, now - day, midnight, now),
-        *(Span(f"{n} days", now - 2 * n * day, now - n * day, now - n * day, now) for n in (7, 30)),
+    return tuple(
+        Span(label, midnight - (2 * days - 1) * DAY, now - days * DAY, midnight - (days - 1) * DAY, now)
+        for label, days in (("Today", 1), ("7 days", 7), ("30 days", 30))
     )
 
 
@@ -82,32 +87,48 @@ def gpu_cost_microusd(gpu_time_ms: int, *, per_hour_microusd: int) -> int:
 
 
 def fleet_cost_microusd_per_hour() -> int:
+    return mean_cost_microusd(RenderWorker.objects.values_list("cost_microusd_per_hour", flat=True))
+
+
+def mean_cost_microusd(per_hour: Iterable[int]) -> int:
     """The mean hourly cost of the render workers that state one, lost ones too: their pictures were paid for."""
-    costs = list(RenderWorker.objects.filter(cost_microusd_per_hour__gt=0).values_list("cost_microusd_per_hour"))
-    return sum(cost for (cost,) in costs) // len(costs) if costs else 0
+    stated = [cost for cost in per_hour if cost > 0]
+    return sum(stated) // len(stated) if stated else 0
 
 
-def compared(periods: tuple[Span, ...], *, per_hour_microusd: int) -> list[tuple[Sums, Sums]]:
-    """Each span and the one before it. Calls are read once for all of them, money once for each."""
-    windows = [(one.before_start, one.before_end, one.start, one.end) for one in periods]
-    edges = frozenset(moment.astimezone(UTC).date() for window in windows for moment in window)
-    first, last = min(window[0] for window in windows), max(window[3] for window in windows)
-    found = points(usage_parts(first, last, split=edges), MEASURES)
-    pairs = []
-    for span in periods:
-        money = _money(span)
-        pairs.append(
-            (
-                _sums(_within(found, span.start, span.end), money[False], per_hour_microusd),
-                _sums(_within(found, span.before_start, span.before_end), money[True], per_hour_microusd),
-            )
-        )
-    return pairs
+def calls_over(periods: tuple[Span, ...], through: date | None) -> Points:
+    """The calls of all the spans and of those before them, so fine that each can be cut out: two queries.
+    `through` as for `usage_parts`."""
+    ends = frozenset(end.astimezone(UTC).date() for one in periods for end in (one.before_end, one.end))
+    first, last = min(one.before_start for one in periods), max(one.end for one in periods)
+    return points(usage_parts(first, last, through=through, split=ends), MEASURES)
 
 
-def _within(found: list[tuple[datetime, dict[str, int]]], start: datetime, end: datetime) -> dict[str, int]:
-    inside = [sums for moment, sums in found if start <= moment < end]
-    return {name: sum(sums[name] for sums in inside) for name in MEASURES}
+def compared(periods: tuple[Span, ...], calls: Points, *, per_hour_microusd: int) -> list[tuple[Sums, Sums]]:
+    """Each span and the one before it, cut from `calls_over` them. Money is one query."""
+    windows = [window for one in periods for window in ((one.start, one.end), (one.before_start, one.before_end))]
+    sums = [
+        _sums(_within(calls, start, end), money, per_hour_microusd)
+        for (start, end), money in zip(windows, _money(windows), strict=True)
+    ]
+    return list(zip(sums[::2], sums[1::2], strict=True))
+
+
+def calls_since(calls: Points, moment: datetime) -> dict[str, int]:
+    """The sums from the first whole quarter of an hour after `moment` on."""
+    return _added(sums for at, sums in calls if at > moment)
+
+
+def _within(calls: Points, start: datetime, end: datetime) -> dict[str, int]:
+    return _added(sums for at, sums in calls if start <= at < end)
+
+
+def _added(found: Iterable[dict[str, int]]) -> dict[str, int]:
+    total = dict.fromkeys(MEASURES, 0)
+    for sums in found:
+        for name in MEASURES:
+            total[name] += sums[name]
+    return total
 
 
 def _sums(calls: dict[str, int], money: dict[str, int], per_hour_microusd: int) -> Sums:
@@ -115,27 +136,22 @@ def _sums(calls: dict[str, int], money: dict[str, int], per_hour_microusd: int) 
     return Sums(**calls, **money, gpu_microusd=gpu_microusd)
 
 
-def _earlier(field: str, span: Span) -> Case:
-    return Case(
-        When(**{f"{field}__lt": span.start}, then=Value(True)), default=Value(False), output_field=BooleanField()
-    )
+def _money(windows: Sequence[tuple[datetime, datetime]]) -> list[dict[str, int]]:
+    """What the ledger says of each window, its ends included: one query for all of them."""
+    first, last = min(start for start, _ in windows), max(end for _, end in windows)
+    rows = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(created_at__gte=first, created_at__lte=last)
+    sums = {
+        f"window_{number}": Sum("amount_microusd", filter=Q(created_at__gte=start, created_at__lte=end))
+        for number, (start, end) in enumerate(windows)
+    }
+    by_kind = {row["kind"]: row for row in rows.values("kind").annotate(**sums).order_by()}
+    return [
+        {name: sum(by_kind[kind][window] or 0 for kind in kinds if kind in by_kind) for name, kinds in _MONEY.items()}
+        for window in sums
+    ]
 
 
-def _money(span: Span) -> dict[bool, dict[str, int]]:
-    rows = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(
-        created_at__gte=span.before_start, created_at__lte=span.end
-    )
-    found: dict[bool, dict[str, int]] = {when: dict.fromkeys(_MONEY, 0) for when in (False, True)}
-    inside = Q(created_at__gte=span.start) | Q(created_at__lte=span.before_end)
-    sums = rows.filter(inside).annotate(earlier=_earlier("created_at", span))
-    for row in sums.values("earlier", "kind").annotate(total=Sum("amount_microusd")).order_by():
-        for name, kinds in _MONEY.items():
-            if row["kind"] in kinds:
-                found[row["earlier"]][name] += row["total"]
-    return found
-
-
-_MONEY = {"added_microusd": (EntryKind.TOP_UP,), "granted_microusd": GIVEN, "returned_microusd": RETURNED}
+_MONEY = {"added_microusd": PAID_IN, "granted_microusd": GIVEN, "returned_microusd": RETURNED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +166,9 @@ class Top:
     failed: int = 0
 
 
-def top(field: str, *, since: datetime, until: datetime, limit: int) -> list[Top]:
+def top(field: str, *, since: datetime, until: datetime, through: date | None, limit: int) -> list[Top]:
     """The largest by what they were charged, then by calls. `field` is a column of the roll-up."""
-    rows = grouped(usage_parts(since, until), field, MEASURES)
+    rows = grouped(usage_parts(since, until, through=through), field, MEASURES)
     largest = sorted(rows.items(), key=lambda item: (-item[1]["charged_microusd"], -item[1]["calls"], item[0]))
     return [
         Top(key, str(key), row["calls"], row["images"], row["charged_microusd"], row["failed"])
@@ -168,20 +184,30 @@ class Step:
     count: int
 
 
-def funnel(*, since: datetime) -> list[Step]:
-    """Of the accounts opened since then: how many made a call, and how many paid."""
-    accounts = Account.objects.filter(created_at__gte=since)
-    people = User.objects.filter(date_joined__gte=since)
-    signed = people.aggregate(all=Count("pk"), sure=Count("pk", filter=Q(emailaddress__verified=True), distinct=True))
-    opened = accounts.values("pk")
-    called = UsageBucket.objects.filter(account_id__in=opened).values("account_id").distinct().count()
-    paid = LedgerEntry.objects.filter(kind=EntryKind.TOP_UP, wallet_id__in=opened).values("wallet_id").distinct()
-    return [
-        Step("Signed up", signed["all"]),
-        Step("Confirmed", signed["sure"]),
-        Step("First call", called),
-        Step("First payment", paid.count()),
+# The steps of the way from a sign-up to a payment.
+FUNNEL = (("signed", "Signed up"), ("sure", "Confirmed"), ("called", "First call"), ("paid", "First payment"))
+
+
+def funnel_rows(*, since: datetime) -> dict[str, QuerySet[Any]]:
+    """Of who came since then: the people, the confirmed ones, the accounts with a call, those that paid."""
+    people, accounts = User.objects.filter(date_joined__gte=since), Account.objects.filter(created_at__gte=since)
+    own = OuterRef("pk")
+    return {
+        "signed": people,
+        "sure": people.filter(Exists(EmailAddress.objects.filter(user_id=own, verified=True))),
+        "called": accounts.filter(Exists(UsageBucket.objects.filter(account_id=own))),
+        "paid": accounts.filter(Exists(LedgerEntry.objects.filter(wallet_id=own, kind__in=PAID_IN))),
+    }
+
+
+def counted(rows: Mapping[str, QuerySet[Any]]) -> dict[str, int]:
+    """How many rows each of the querysets has: one statement for all of them."""
+    parts = [
+        found.order_by().annotate(counted=Value(name)).values("counted").annotate(total=Count("pk"))
+        for name, found in rows.items()
     ]
+    first, *others = (part.values_list("counted", "total") for part in parts)
+    return dict.fromkeys(rows, 0) | dict(first.union(*others, all=True))
 
 
 def change(now: int, before: int) -> float | None:

@@ -7,20 +7,33 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account
-from billing.models import Dispute, EventState, StripeEvent, UsageBucket
+from billing.models import Dispute, EventState, ExportState, StripeEvent, UsageExport
+from billing.usage_days import house_folded_through
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
-from gateway.backoffice.figures import Sums, change, compared, fleet_cost_microusd_per_hour, funnel, spans, top
+from gateway.backoffice.figures import (
+    FUNNEL,
+    Sums,
+    calls_over,
+    calls_since,
+    change,
+    compared,
+    counted,
+    funnel_rows,
+    mean_cost_microusd,
+    spans,
+    top,
+)
 from gateway.backoffice.navigation import console_render
 from gateway.models import AuditRun, RefusalBucket, WebhookReceiver
 from gateway.templatetags.units import ms, number, percent, spent
-from inference.models import Generation, GenerationState, RenderWorker
+from inference.models import Generation, GenerationState, RenderWorker, WorkerState
 
 RATE_OVER = timedelta(minutes=30)
 SAMPLE = 1000
@@ -58,25 +71,28 @@ class Alert:
 @require_safe
 def home(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
-    per_hour = fleet_cost_microusd_per_hour()
-    periods = spans(now)
-    sums = compared(periods, per_hour_microusd=per_hour)
-    waiting, workers = queues(now), fleet()
+    periods, workers, waiting = spans(now), fleet(), queues(now)
+    through = house_folded_through()
+    calls = calls_over(periods, through)
+    sums = compared(periods, calls, per_hour_microusd=workers.cost_microusd_per_hour)
+    counts = counted(funnel_rows(since=now - timedelta(days=30)) | attention_rows())
+    audit = AuditRun.objects.order_by("-id").only("ran_at", "differences").first()
+    week = periods[1].start
     context = {
         "now": now,
-        "metrics": metrics(sums[0][0], waiting, workers, now),
+        "metrics": metrics(sums[0][0], calls_since(calls, now - RATE_OVER), waiting, workers, now),
         "periods": [span.label for span in periods],
         "money": money_rows(sums),
         "calls": call_rows(sums),
         "waiting": waiting,
-        "workers": workers,
-        "customers": named(top("account_id", since=now - timedelta(days=7), until=now, limit=TOP)),
-        "models": top("model_id", since=now - timedelta(days=7), until=now, limit=TOP),
-        "funnel": funnel(since=now - timedelta(days=30)),
+        "workers": workers.states,
+        "customers": named(top("account_id", since=week, until=now, through=through, limit=TOP)),
+        "models": top("model_id", since=week, until=now, through=through, limit=TOP),
+        "funnel": [(label, counts[name]) for name, label in FUNNEL],
         "refused": refused_lately(now),
-        "alerts": alerts(waiting, workers, now),
-        "audit": AuditRun.objects.order_by("-id").first(),
-        "per_hour": per_hour,
+        "alerts": alerts(waiting, workers, counts, audit, now),
+        "audit": audit,
+        "per_hour": workers.cost_microusd_per_hour,
     }
     return console_render(request, "backoffice/home.html", context)
 
@@ -132,28 +148,40 @@ def queues(now: datetime) -> list[Waiting]:
     return [Waiting(row["model_id"], row["depth"], (now - row["oldest"]).total_seconds()) for row in found]
 
 
-def fleet() -> dict[str, int]:
-    """How many workers are in each state; a worker that takes no more work counts as draining."""
-    counted: dict[str, int] = {}
-    for state, draining in RenderWorker.objects.values_list("state", "draining"):
-        state = "draining" if draining and state != "lost" else state
-        counted[state] = counted.get(state, 0) + 1
-    return counted
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How many render workers are in each state, and what one costs in an hour on average."""
+
+    states: dict[str, int]
+    cost_microusd_per_hour: int
+
+    @property
+    def alive(self) -> int:
+        return sum(count for state, count in self.states.items() if state != WorkerState.LOST)
 
 
-def metrics(today: Sums, waiting: list[Waiting], workers: dict[str, int], now: datetime) -> list[dict[str, Any]]:
-    rate = UsageBucket.objects.filter(bucket__gt=now - RATE_OVER).aggregate(c=Sum("calls"), i=Sum("images"))
-    # The bucket of now is part of the sum: from its start to now is what the rate is over.
-    first = now - RATE_OVER
-    minutes = max((now - _bucket_after(first)).total_seconds() / 60, 1.0)
+def fleet() -> Fleet:
+    """A worker that takes no more work counts as draining."""
+    rows = list(RenderWorker.objects.values_list("state", "draining", "cost_microusd_per_hour"))
+    states: dict[str, int] = {}
+    for state, draining, _ in rows:
+        shown = WorkerState.DRAINING.value if draining and state != WorkerState.LOST else state
+        states[shown] = states.get(shown, 0) + 1
+    return Fleet(states, mean_cost_microusd(cost for _, _, cost in rows))
+
+
+def metrics(
+    today: Sums, lately: dict[str, int], waiting: list[Waiting], workers: Fleet, now: datetime
+) -> list[dict[str, Any]]:
+    # The quarter of an hour that runs is part of the sum: from the first one's start to now is what the rate is over.
+    minutes = max((now - _bucket_after(now - RATE_OVER)).total_seconds() / 60, 1.0)
     middle, most, worst = times(now)
     depth, oldest = sum(one.count for one in waiting), max((one.oldest_s for one in waiting), default=0.0)
-    alive = sum(count for state, count in workers.items() if state != "lost")
-    busy = workers.get("busy", 0)
+    busy = workers.states.get(WorkerState.BUSY, 0)
     requests_url, usage_url = reverse("backoffice:requests"), reverse("backoffice:usage")
     return [
-        {"label": "Calls a minute", "value": number((rate["c"] or 0) / minutes), "url": usage_url + "?range=24h"},
-        {"label": "Images a minute", "value": number((rate["i"] or 0) / minutes), "url": usage_url + "?range=24h"},
+        {"label": "Calls a minute", "value": number(lately["calls"] / minutes), "url": usage_url + "?range=24h"},
+        {"label": "Images a minute", "value": number(lately["images"] / minutes), "url": usage_url + "?range=24h"},
         {
             "label": "Errors today",
             "value": percent(today.error_share),
@@ -174,7 +202,7 @@ def metrics(today: Sums, waiting: list[Waiting], workers: dict[str, int], now: d
         },
         {
             "label": "Workers alive",
-            "value": number(alive),
+            "value": number(workers.alive),
             "note": f"{number(busy)} busy",
             "url": reverse("backoffice:workers"),
         },
@@ -212,34 +240,42 @@ def named(rows: list[Any]) -> list[tuple[str, Any]]:
     return [(names.get(row.key, f"account {row.key}"), row) for row in rows]
 
 
-def alerts(waiting: list[Waiting], workers: dict[str, int], now: datetime) -> list[Alert]:
+def attention_rows() -> dict[str, QuerySet[Any]]:
+    """What is counted because somebody must look at it."""
+    return {
+        "failing": WebhookReceiver.objects.filter(failures_in_row__gt=0),
+        "paused": WebhookReceiver.objects.filter(paused_at__isnull=False),
+        "disputes": Dispute.objects.exclude(status__in=("won", "lost", "warning_closed")),
+        "events": StripeEvent.objects.filter(state=EventState.PARKED),
+        "exports": UsageExport.objects.filter(state=ExportState.PARKED),
+    }
+
+
+def alerts(
+    waiting: list[Waiting], workers: Fleet, counts: dict[str, int], audit: AuditRun | None, now: datetime
+) -> list[Alert]:
     """Worst first."""
-    workers_url, queue_url, money_url = (reverse(f"backoffice:{name}") for name in ("workers", "queue", "money"))
+    payments_url = reverse("backoffice:payments")
     found: list[Alert] = []
-    if not sum(count for state, count in workers.items() if state != "lost"):
-        found.append(Alert("bad", "No render worker is alive", workers_url))
+    if not workers.alive:
+        found.append(Alert("bad", "No render worker is alive", reverse("backoffice:workers")))
     if waiting and max(one.oldest_s for one in waiting) > 60:
-        found.append(Alert("warn", "A call has been waiting for over a minute", queue_url))
-    found += _audit_alert(money_url, now)
-    failing = WebhookReceiver.objects.aggregate(
-        failing=Count("pk", filter=Q(failures_in_row__gt=0)), paused=Count("pk", filter=Q(paused_at__isnull=False))
-    )
-    if failing["failing"]:
-        text = f"Webhook receivers: {failing['failing']} failing, {failing['paused']} paused"
+        found.append(Alert("warn", "A call has been waiting for over a minute", reverse("backoffice:queue")))
+    found += _audit_alert(audit, now)
+    if counts["failing"]:
+        text = f"Webhook receivers: {counts['failing']} failing, {counts['paused']} paused"
         found.append(Alert("warn", text, reverse("backoffice:webhooks")))
-    open_disputes = Dispute.objects.exclude(status__in=("won", "lost", "warning_closed")).count()
-    if open_disputes:
-        found.append(Alert("bad", f"{open_disputes} open disputes", reverse("backoffice:payments")))
-    parked = StripeEvent.objects.filter(state=EventState.PARKED).count()
-    if parked:
-        found.append(
-            Alert("bad", f"{parked} parked events of Stripe", reverse("backoffice:payments") + "?state=parked")
-        )
+    if counts["disputes"]:
+        found.append(Alert("bad", f"{counts['disputes']} open disputes", payments_url))
+    if counts["events"]:
+        found.append(Alert("bad", f"{counts['events']} parked events of Stripe", payments_url + "?state=parked"))
+    if counts["exports"]:
+        found.append(Alert("bad", f"{counts['exports']} parked usage exports", payments_url + "#exports"))
     return found
 
 
-def _audit_alert(url: str, now: datetime) -> list[Alert]:
-    run = AuditRun.objects.order_by("-id").only("ran_at", "differences").first()
+def _audit_alert(run: AuditRun | None, now: datetime) -> list[Alert]:
+    url = reverse("backoffice:money")
     if run is None or run.ran_at < now - AUDIT_STALE:
         return [Alert("warn", "The books have not been proved for two days", url)]
     return [Alert("bad", f"The books have {run.differences} differences", url)] if run.differences else []

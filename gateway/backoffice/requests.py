@@ -22,7 +22,6 @@ from inference.models import Generation, GenerationState
 PER_PAGE = 50
 # What no index answers is looked for in this many calls at a time: a page costs the same whatever is asked for.
 SCANNED_MAX = 20_000
-INDEXED = frozenset({"pk", "account_id"})
 
 
 def _whole(text: str) -> int | None:
@@ -73,6 +72,11 @@ class Filters:
         }
         return {name: value for name, value in asked.items() if value not in (None, "")}  # type: ignore[misc]
 
+    @property
+    def unindexed(self) -> bool:
+        """Whether rows must be read to know whether they fit: ids and accounts are found by an index."""
+        return bool(set(self.chosen) - {"pk", "account_id"}) and self.generation_id is None
+
     def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
         return rows.filter(**self.chosen)
 
@@ -86,7 +90,7 @@ def request_log(request: StaffRequest) -> HttpResponse:
     before = _whole(request.GET.get("before", ""))
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    floor = None if not filters.chosen or INDEXED & set(filters.chosen) else _floor(before)
+    floor = _floor(before, filters.account_id) if filters.unindexed else None
     found = list((rows if floor is None else rows.filter(pk__gte=floor))[: PER_PAGE + 1])
     shown = [Shown(row) for row in found[:PER_PAGE]]
     older = shown[-1].id if len(found) > PER_PAGE else floor
@@ -103,10 +107,11 @@ def request_log(request: StaffRequest) -> HttpResponse:
     return console_render(request, "backoffice/requests.html", context)
 
 
-def _floor(before: int | None) -> int | None:
-    """The id down to which is searched; None when that is all there is."""
+def _floor(before: int | None, account_id: int | None) -> int | None:
+    """The id down to which is searched, everybody's or in one account; None when that is all there is."""
     ids = Generation.objects.order_by("-id").values_list("pk", flat=True)
     ids = ids.filter(pk__lt=before) if before is not None else ids
+    ids = ids.filter(account_id=account_id) if account_id is not None else ids
     return next(iter(ids[SCANNED_MAX : SCANNED_MAX + 1]), None)
 
 

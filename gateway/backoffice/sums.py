@@ -13,9 +13,10 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 
 from billing.models import UsageBucket, UsageHouseDay
-from billing.usage_days import day_start, house_folded_through
+from billing.usage_days import day_start
 
 DAY = timedelta(days=1)
+Points = list[tuple[datetime, dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Parts:
         return Parts(self.days.none(), self.quarters.none())
 
 
-def usage_parts(start: datetime, end: datetime, *, split: frozenset[date] = frozenset(), folded: bool = True) -> Parts:
-    """From `start` (inclusive) to `end` (exclusive). The days of `split` are needed by the quarter."""
-    through = house_folded_through() if folded else None
+def usage_parts(start: datetime, end: datetime, *, through: date | None, split: frozenset[date] = frozenset()) -> Parts:
+    """From `start` (inclusive) to `end` (exclusive). Days are folded up to `through` (usage_days.house_folded_through);
+    None reads every quarter. The days of `split` are needed by the quarter."""
     whole = _whole_days(start, end, through) - split if through else set()
     if not whole:
         everything = UsageBucket.objects.filter(bucket__gte=start, bucket__lt=end)
@@ -59,7 +60,7 @@ def _between(start: datetime, end: datetime) -> Q:
     return Q(bucket__gte=start, bucket__lt=end)
 
 
-def points(parts: Parts, measures: Mapping[str, Sum]) -> list[tuple[datetime, dict[str, int]]]:
+def points(parts: Parts, measures: Mapping[str, Sum]) -> Points:
     """The sums of each folded day, at its beginning, and of each quarter: two queries."""
     found = [(day_start(day, "UTC"), sums) for day, sums in _sums(parts.days, "day", measures).items()]
     return [*found, *_sums(parts.quarters, "bucket", measures).items()]

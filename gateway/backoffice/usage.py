@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
@@ -20,10 +20,11 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, ApiKey
 from billing.models import EntryKind, LedgerEntry, UsageBucket
 from billing.money import usd_text
+from billing.usage_days import house_folded_through
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.home import change_text
 from gateway.backoffice.navigation import console_render
-from gateway.backoffice.sums import Parts, grouped, points, usage_parts
+from gateway.backoffice.sums import Parts, Points, grouped, points, usage_parts
 from gateway.dashboard.ranges import NAMES, Range, step_next
 from gateway.dashboard.usage import METRICS, neutral
 from gateway.models import AuditRun
@@ -46,7 +47,6 @@ ROWS_MAX = 200
 HOURS_MAX = 24 * 7 + 1
 SUMS = ("calls", "images", "amount_microusd", "list_price_microusd", "run_ms", "gpu_time_ms")
 MEASURES: dict[str, Sum] = {name: Sum(name) for name in SUMS} | {"failed": Sum("calls", filter=Q(status="failed"))}
-Points = list[tuple[datetime, dict[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ class Selection:
     def numbered(self) -> frozenset[str]:
         return NUMBERED & set(self.filters)
 
-    def parts(self, start: datetime, end: datetime) -> Parts:
-        """The rows of a span. An hourly chart needs every quarter; else whole days are read folded."""
-        found = usage_parts(start, end, folded=not self.span.hourly)
+    def parts(self, start: datetime, end: datetime, *, through: date | None) -> Parts:
+        """The rows of a span, with days folded up to `through`."""
+        found = usage_parts(start, end, through=through)
         columns = self.columns
         return found.none() if columns is None else found.filter(**columns)
 
@@ -103,7 +103,10 @@ class Selection:
 def usage(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     chosen = Selection.parse(request, now)
-    current, earlier = chosen.parts(chosen.span.start, now), chosen.parts(*chosen.before)
+    # An hourly chart needs every quarter.
+    through = None if chosen.span.hourly else house_folded_through()
+    current = chosen.parts(chosen.span.start, now, through=through)
+    earlier = chosen.parts(*chosen.before, through=through)
     drawn, drawn_before = points(current, MEASURES), points(earlier, MEASURES)
     total, before = totals(drawn), totals(drawn_before)
     context = {
@@ -246,7 +249,7 @@ def usage_csv(request: StaffRequest) -> StreamingHttpResponse:
     """The roll-up rows behind the page, streamed, with its filters. Formula-like texts are neutralised."""
     now = timezone.now()
     chosen = Selection.parse(request, now)
-    rows = usage_parts(chosen.span.start, now, folded=False)
+    rows = usage_parts(chosen.span.start, now, through=None)
     columns = chosen.columns
     chosen_rows = rows.quarters.none() if columns is None else rows.quarters.filter(**columns)
     response = StreamingHttpResponse(

@@ -20,6 +20,7 @@ from gateway.dashboard.ranges import Range
 from gateway.dashboard.requests import generations_of
 from gateway.dashboard.usage_sums import cells
 from gateway.dashboard.welcome import checklist
+from gateway.ids import generation_id_floor
 from gateway.templatetags.units import money, ms, number, percent, spent, zone
 from inference.models import GenerationState
 
@@ -89,7 +90,7 @@ def _held(wallet: Wallet) -> str:
 
 def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
     """Success rate and times of the newest calls of the last day."""
-    day = generations_of(account).filter(created_at__gte=now - timedelta(days=1)).exclude(finished_at=None)
+    day = generations_of(account).filter(pk__gte=generation_id_floor(now - timedelta(days=1))).exclude(finished_at=None)
     rows = list(day.values_list("state", "created_at", "finished_at")[:SAMPLE])
     good = [
         (end - start).total_seconds() * 1000 for state, start, end in rows if end and state == GenerationState.SUCCEEDED

@@ -20,6 +20,7 @@ from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.usage_selection import moment_of
+from gateway.ids import generation_id_floor
 from gateway.models import SharedLink, WebhookAttempt
 from gateway.services import generation_cancel
 from gateway.services.retention import generation_forget, keeps_for
@@ -68,9 +69,9 @@ class Filters:
         if self.endpoint:
             rows = rows.filter(endpoint__icontains=self.endpoint)
         if self.start is not None:
-            rows = rows.filter(created_at__gte=self.start)
+            rows = rows.filter(pk__gte=generation_id_floor(self.start))
         if self.end is not None:
-            rows = rows.filter(created_at__lt=self.end)
+            rows = rows.filter(pk__lt=generation_id_floor(self.end))
         if self.search:
             rows = rows.filter(pk=int(self.search)) if _is_id(self.search) else rows.filter(track_id=self.search)
         return rows

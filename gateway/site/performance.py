@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.core.cache import cache
 
 from gateway.dashboard.overview import percentiles
+from gateway.ids import generation_id_floor
 from inference.models import Generation, GenerationState
 
 SPAN = timedelta(hours=24)
@@ -33,7 +34,8 @@ def of(model_id: str, *, now: datetime) -> Performance:
 
 
 def _measure(model_id: str, now: datetime) -> Performance:
-    ended = Generation.objects.filter(model_id=model_id, created_at__gte=now - SPAN).exclude(finished_at=None)
+    lately = Generation.objects.filter(pk__gte=generation_id_floor(now - SPAN))
+    ended = lately.filter(model_id=model_id).exclude(finished_at=None)
     rows = list(ended.order_by("-id").values_list("state", "created_at", "finished_at")[:NEWEST])
     counted = [row for row in rows if row[0] != GenerationState.CANCELLED]
     good = [

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
+from gateway.ids import generation_id_floor
 from gateway.templatetags.units import ms, number
 from inference.models import Generation, GenerationState
 from inference.selectors import workers_alive
@@ -118,7 +119,7 @@ def _queue(now: datetime) -> tuple[str, str]:
 
 
 def _recent(now: datetime) -> tuple[str, str]:
-    ended = Generation.objects.filter(created_at__gte=now - RECENT)
+    ended = Generation.objects.filter(pk__gte=generation_id_floor(now - RECENT))
     good = ended.filter(state=GenerationState.SUCCEEDED).count()
     bad = ended.filter(state=GenerationState.FAILED).count()
     if not good + bad:

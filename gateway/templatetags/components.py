@@ -6,6 +6,7 @@ A component without a body is a plain {% include "components/x.html" with ... on
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def component(parser: Parser, token: Token) -> ComponentNode:
     body = parser.parse(("endcomponent",))
     parser.delete_first_token()
     return ComponentNode(parser.compile_filter(name), values, body)
+
+
+@register.filter
+def at(values: Mapping[Any, Any], key: Any) -> Any:
+    """What a table made by the view has for `key`; nothing where it has none."""
+    return values.get(key, "")
 
 
 @register.simple_tag(takes_context=True)

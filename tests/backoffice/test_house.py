@@ -53,6 +53,16 @@ class TestLog:
         older = as_owner.get(f"/console/requests?state=failed&before={first.context['next_before']}").context
         assert ([row.id for row in older["rows"]], older["next_before"]) == ([calls[0].pk], None)
 
+    def test_a_large_account_is_searched_piece_by_piece_too(
+        self, as_owner: Client, calls: list[Generation], alice: Member, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "SCANNED_MAX", 1)
+        path = f"/console/requests?state=failed&account={alice.account.pk}"
+        first = as_owner.get(path).context
+        assert (first["rows"], first["searched_only"], first["next_before"]) == ([], True, calls[1].pk)
+        older = as_owner.get(f"{path}&before={first['next_before']}").context
+        assert [row.id for row in older["rows"]] == [calls[0].pk]
+
     @pytest.mark.parametrize(
         ("query", "count"),
         [("state=failed", 1), ("error=out_of_memory", 1), ("model=demo", 4), ("worker=gpu-9", 0), ("state=odd", 4)],

@@ -115,7 +115,7 @@ class TestUsage:
         as_owner.get("/console/usage")
         with CaptureQueriesContext(connection) as asked:
             as_owner.get("/console/usage?range=30d&group=key")
-        assert len(asked) <= 16
+        assert len(asked) <= 14
 
 
 def test_days_are_utc(as_owner: Client, payer: Member) -> None:  # noqa: F811
