@@ -218,7 +218,11 @@ class RenderNode:
             "slots": self.slots,
             "serves": list(self.serves),
             "resident": [model.model_id for model in status.resident],
-            "resident_models": [{"model_id": one.model_id, "bytes": one.bytes} for one in status.resident],
+            "resident_models": [
+                {"model_id": one.model_id, "kind": one.kind, "bytes": one.bytes, "pinned": one.pinned}
+                for one in status.resident
+            ],
+            "pinned": list(status.pinned),
             "running": [self._progress(work, status) for work in working],
             "finished": self._overdue(),
             "version": VERSION,

@@ -23,6 +23,7 @@ from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
+from gateway.ids import generation_id_floor
 from gateway.services import generation_cancel
 from gateway.wakeups import dispatcher_wake
 from inference import render_control
@@ -45,7 +46,8 @@ class Machine:
     """A render worker beside what its report says. Numbers that it did not report are None."""
 
     worker: RenderWorker
-    now: datetime
+    # What its pictures were charged in the last hour, in micro-dollars.
+    earned_microusd: int
 
     @property
     def state(self) -> str:
@@ -69,6 +71,11 @@ class Machine:
         return list(self.report.get("resident_models", []))
 
     @property
+    def pinned_absent(self) -> list[str]:
+        """Models that will stay once they are loaded, and are not yet."""
+        return sorted(set(self.report.get("pinned", [])) - set(self.worker.resident))
+
+    @property
     def images_per_hour(self) -> float | None:
         """Over its whole life: a worker reports how many it has made and for how long it has been up."""
         uptime_s = self.report.get("uptime_s") or 0
@@ -83,20 +90,23 @@ def _percent(item: dict[str, Any]) -> int:
 @require_safe
 def workers(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
-    rows = RenderWorker.objects.order_by("state", "name")
+    earned = earned_per_hour(now)
     context = {
-        "machines": [Machine(worker, now) for worker in rows],
-        "earned": earned_per_hour(now),
+        "machines": [
+            Machine(worker, earned.get(worker.name, 0)) for worker in RenderWorker.objects.order_by("state", "name")
+        ],
+        "earned": sum(earned.values()),
         "models": models_published().values_list("model_id", flat=True),
         "now": now,
     }
     return console_render(request, "backoffice/workers.html", context)
 
 
-def earned_per_hour(now: datetime) -> int:
-    """What the whole fleet's pictures were charged in the last hour: calls do not say which worker made them."""
-    rows = UsageBucket.objects.filter(bucket__gt=now - RATE_OVER)
-    return rows.aggregate(total=Sum("amount_microusd"))["total"] or 0
+def earned_per_hour(now: datetime) -> dict[str, int]:
+    """What the calls of the last hour were charged, by the worker that rendered them: micro-dollars. Reads that hour's
+    calls alone, by their ids."""
+    made = Generation.objects.filter(pk__gte=generation_id_floor(now - RATE_OVER), charged_microusd__gt=0)
+    return dict(made.values_list("worker").annotate(total=Sum("charged_microusd")).order_by())
 
 
 def _drain(worker: RenderWorker, asked: str) -> None:

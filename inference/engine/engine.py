@@ -79,13 +79,13 @@ class Engine:
         return future
 
     def evict(self, model_id: str) -> Future[bool]:
-        """Drop a model from memory unless a job uses it. The future tells whether it went."""
+        """Drop a model from memory unless it is pinned or a job uses it. The future tells whether it went."""
         future: Future[bool] = Future()
         self._loop.inbox.put(lambda loop: future.set_result(loop.pool.evict(model_id)))
         return future
 
     def pin(self, model_id: str, pinned: bool) -> None:
-        """A pinned model is never evicted to make room."""
+        """A pinned model is never evicted; it may be pinned before it is loaded."""
         self._loop.inbox.put(lambda loop: loop.pool.pin(model_id, pinned))
 
     def close(self, timeout: float = 60) -> None:

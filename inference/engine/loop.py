@@ -256,6 +256,7 @@ class Loop:
             dtype=str(self.dtype).removeprefix("torch."),
             resident=resident,
             loading=pool.loading.label if pool.loading else "",
+            pinned=tuple(sorted(pool.pinned_labels)),
             memory_budget_bytes=pool.budget_bytes,
             memory_used_bytes=pool.used_bytes(),
             active_rows=sum(len(work.rows) for work in self.works),

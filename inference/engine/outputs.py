@@ -70,6 +70,8 @@ class EngineStatus:
     dtype: str
     resident: tuple[ResidentModel, ...] = ()
     loading: str = ""
+    pinned: tuple[str, ...] = ()
+    """What stays in memory once it is there, loaded or not."""
     memory_budget_bytes: int = 0
     memory_used_bytes: int = 0
     active_rows: int = 0

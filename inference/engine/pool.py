@@ -120,8 +120,8 @@ class Pool:
                 resident.pinned = pinned
 
     def evict(self, label: str) -> bool:
-        """Drop the idle parts of this label; borrowed ones stay. Returns whether something went."""
-        gone = [r for r in self.residents.values() if r.ref.label == label and r.borrowed == 0]
+        """Drop the idle parts of this label; borrowed and pinned ones stay. Returns whether something went."""
+        gone = [r for r in self.residents.values() if r.ref.label == label and r.idle]
         for resident in gone:
             del self.residents[resident.ref]
         if gone:

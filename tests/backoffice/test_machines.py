@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.staff import StaffRole
 from gateway.audit import audit
-from gateway.backoffice.machines import lines
+from gateway.backoffice.machines import earned_per_hour, lines
 from gateway.dispatcher import slots_now
 from gateway.models import StaffAction
 from gateway.services import generation_settle
@@ -21,6 +21,7 @@ from inference.models import Generation, GenerationState, RenderWorker
 from inference.services import worker_seen
 from inference.states import generation_lease
 from tests.backoffice.conftest import AsStaff
+from tests.backoffice.test_home import payer  # noqa: F401 - a fixture
 from tests.conftest import Member
 from tests.support.money import move_to
 from tests.support.orders import delivered, place
@@ -34,7 +35,8 @@ def worker(db: None) -> RenderWorker:
         "state": "idle",
         "slots": 2,
         "resident": ["demo"],
-        "resident_models": [{"model_id": "demo", "bytes": 2 << 30}],
+        "resident_models": [{"model_id": "demo", "kind": "model", "bytes": 2 << 30, "pinned": True}],
+        "pinned": ["demo", "later"],
         "running": [{"generation_id": 7, "attempt": 1, "step": 5, "steps": 20}],
         "images": 120,
         "uptime_s": 3600,
@@ -54,6 +56,28 @@ class TestWorkers:
         page = as_operations.get("/console/workers").content.decode()
         for text in ("gpu-1", "2.0\N{NO-BREAK SPACE}GiB", "step 5 of 20", "120.0", "1.5\N{NO-BREAK SPACE}s"):
             assert text in page
+
+    def test_a_pinned_model_may_be_unpinned_and_not_evicted(self, as_operations: Client, worker: RenderWorker) -> None:
+        page = as_operations.get("/console/workers").content.decode()
+        assert "gpu-1/unpin" in page
+        assert "gpu-1/evict" not in page
+        assert "later" in page
+        assert "pinned, not in memory" in page
+
+    def test_each_worker_earns_what_its_own_calls_were_charged(
+        self,
+        payer: Member,  # noqa: F811
+        worker: RenderWorker,
+    ) -> None:
+        now = timezone.now()
+        move_to(payer.account, "payg")
+        calls = [place(payer).generation for _ in range(3)]
+        for name, call in zip(("gpu-1", "gpu-1", "gpu-2"), calls, strict=True):
+            generation_lease(generation_id=call.pk, worker=name, lease_until=now + timedelta(minutes=1))
+            generation_settle(generation_id=call.pk, result=delivered(call, attempt=1), now=now)
+        one = calls[0].unit_price_microusd
+        assert earned_per_hour(timezone.now()) == {"gpu-1": 2 * one, "gpu-2": one}
+        assert earned_per_hour(timezone.now() + timedelta(hours=2)) == {}
 
     def test_a_worker_that_says_little_is_shown_too(self, as_operations: Client) -> None:
         worker_seen(name="bare", report={"state": "lost", "slots": 1}, now=timezone.now())

@@ -47,6 +47,9 @@ class TestEngine:
         resident = {entry.model_id: entry for entry in engine.status().resident}
         assert resident["sd15-inpainting"].pinned
         assert resident["sd15-inpainting"].bytes > 1_000_000
+        assert engine.status().pinned == ("sd15-inpainting",)
+        assert not engine.evict("sd15-inpainting").result(60)
+        engine.pin("sd15-inpainting", False)
         assert engine.evict("sd15-inpainting").result(60)
         with pytest.raises(RenderFailed):
             engine.preload(model("nowhere")).result(60)

@@ -95,6 +95,7 @@ class TestPool:
         load(pool, "d")
         assert {r.source for r in pool.residents} == {"a", "b", "d"}
         pool.give_back(borrowed)
+        assert not pool.evict("b")
         pool.pin("b", False)
         assert pool.evict("b")
         assert not pool.evict("b")
