@@ -43,17 +43,17 @@ def inbox_rush(*, processes: int = 8, mistake: str = "") -> list[int]:
 
 
 def _break(mistake: str) -> None:
-    from billing import stripe_events, topups
+    from billing import ledger, stripe_events
 
     if mistake:
         vars(stripe_events)["turn_of"] = lambda account_id: contextlib.nullcontext(True)
     if mistake == NO_KEYS:
-        honest = topups.ledger.entry_post
+        honest = ledger.entry_post
 
         def careless(**fields: Any) -> bool:
             return honest(**fields | {"op_key": uuid.uuid4().hex})
 
-        vars(topups.ledger)["entry_post"] = careless
+        vars(ledger)["entry_post"] = careless
 
 
 def main() -> None:

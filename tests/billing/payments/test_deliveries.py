@@ -6,6 +6,7 @@ import threading
 import urllib.request
 
 import pytest
+
 from billing.models import LedgerEntry, StripeEvent, TopUp
 from billing.stripe_events import TYPES
 from tests.faults.scene import wait_until
