@@ -8,7 +8,9 @@ from datetime import datetime
 from django.conf import settings
 from django.core import signing
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.devices import device_name
 from accounts.mails import mail_send
 from accounts.models import ApiKey, Membership, Role, User
 from billing.entitlements import day_of
@@ -40,6 +42,31 @@ def key_made_mail(*, api_key: ApiKey, user: User, address: str) -> None:
         "keys_url": site_url(reverse("dashboard:keys")),
     }
     mail_send(template="key_made", to=user.email, values=values, language=user.language)
+
+
+def key_revoked_mail(*, api_key: ApiKey, by: User | None) -> None:
+    """To the account's owners, whoever revoked it; None is another key, over the API."""
+    owners = Membership.objects.filter(account=api_key.account, role=Role.OWNER).select_related("user")
+    for owner in owners:
+        values = {
+            "key": api_key.display,
+            "name": api_key.name,
+            "account": api_key.account.name,
+            "by": by.email if by else "",
+            "events_url": site_url(reverse("dashboard:events")),
+        }
+        mail_send(template="key_revoked", to=owner.user.email, values=values, language=owner.user.language)
+
+
+def new_device_mail(*, user: User, user_agent: str, address: str) -> None:
+    values = {
+        "email": user.email,
+        "device": device_name(user_agent),
+        "address": address,
+        "at": f"{timezone.now():%Y-%m-%d %H:%M}",
+        "security_url": site_url(reverse("account_change_password")),
+    }
+    mail_send(template="new_device", to=user.email, values=values, language=user.language)
 
 
 def key_leaked_mail(*, api_key: ApiKey, user: User, found_at: str) -> None:

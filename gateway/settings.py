@@ -167,6 +167,8 @@ ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm"}
 ACCOUNT_SESSION_REMEMBER = True
 # Known addresses get a mail instead of an error, so that nobody can ask which addresses have accounts here.
 ACCOUNT_PREVENT_ENUMERATION = True
+# Mails about changes of how somebody logs in: passwords, addresses, second factors, connected services.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 SIGNUP_OPEN = env.bool("SIGNUP_OPEN", default=True)
 # Mail domains that may not sign up, in lower case: the operator's own list against throw-away addresses.

@@ -24,7 +24,7 @@ from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.forms import KeyChangeForm, KeyForm, RollForm
 from gateway.dashboard.ranges import Range
 from gateway.dashboard.usage_sums import by_group, cells
-from gateway.notices import key_made_mail
+from gateway.notices import key_made_mail, key_revoked_mail
 from gateway.services.key_days import key_day_calls
 from gateway.site.context import base_url
 from gateway.site.samples import samples
@@ -157,7 +157,8 @@ def key_roll_page(request: AccountRequest, key_id: int) -> HttpResponse:
 def key_revoke_page(request: AccountRequest, key_id: int) -> HttpResponse:
     api_key = _usable(request, key_id)
     if request.method == "POST":
-        key_revoke(api_key=api_key, now=timezone.now(), by=request.user, address=client_address(request))
+        if key_revoke(api_key=api_key, now=timezone.now(), by=request.user, address=client_address(request)):
+            key_revoked_mail(api_key=api_key, by=request.user)
         return redirect("dashboard:keys")
     return render(request, "dashboard/key_revoke.html", {"api_key": api_key})
 

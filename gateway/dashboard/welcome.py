@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from csp.decorators import csp_replace
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.core.mail import EmailMultiAlternatives
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
-from accounts.adapters import html_of
 from accounts.models import Account, User
 from accounts.selectors import keys_of
 from gateway.dashboard.access import AccountRequest, account_page, membership_in_use
 from gateway.dashboard.pictures import Shown
+from gateway.notices import notice_mail
 from gateway.services import account_open
 from gateway.site.context import base_url, free_calls_per_day
 from gateway.site.samples import FIRST_PROMPT, curl_call, samples
@@ -75,17 +72,12 @@ def _open(request: HttpRequest, now: datetime) -> tuple[Account, str]:
 
 def _welcome_mail(user: User, address: str) -> None:
     values = {
-        "site_name": settings.SITE_NAME,
         "base_url": address,
         "free_calls": free_calls_per_day(),
         "call": curl_call(base_url=address, key="$API_KEY"),
         "keys_url": address + reverse("dashboard:keys"),
     }
-    subject = render_to_string("emails/welcome_subject.txt", values).strip()
-    text = render_to_string("emails/welcome_message.txt", values).strip()
-    mail = EmailMultiAlternatives(subject, text, settings.DEFAULT_FROM_EMAIL, [user.email])
-    mail.attach_alternative(html_of(text), "text/html")
-    mail.send()
+    notice_mail(template="welcome", user=user, values=values)
 
 
 def first_picture_of(account: Account) -> Shown | None:

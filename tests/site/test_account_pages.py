@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -39,11 +40,14 @@ class TestEveryPage:
 
 
 class TestGetStarted:
-    def test_a_new_person_gets_an_account_a_key_and_a_mail(self, client: Client, catalogue: None) -> None:
+    def test_a_new_person_gets_an_account_a_key_and_a_mail(
+        self, client: Client, catalogue: None, django_capture_on_commit_callbacks: Any
+    ) -> None:
         user = User.objects.create_user("dora@example.org", "correct horse battery")
         client.force_login(user)
         assert client.get("/dashboard").headers["Location"] == "/dashboard/get-started"
-        page = client.get("/dashboard/get-started").content.decode()
+        with django_capture_on_commit_callbacks(execute=True):
+            page = client.get("/dashboard/get-started").content.decode()
         key = re.search(r'data-copy="(\w+_live_\w+)"', page)
         assert key is not None
         assert Membership.objects.get(user=user).role == Role.OWNER

@@ -22,7 +22,7 @@ from gateway.api.refusals import KeyNotFound
 from gateway.api.route import Reply, Route
 from gateway.api.views.callers import authenticate
 from gateway.dashboard.forms import KeyChangeForm, KeyForm
-from gateway.notices import key_made_mail
+from gateway.notices import key_made_mail, key_revoked_mail
 
 KEYS_MAX = 1000
 LISTED_MAX = 1000
@@ -92,7 +92,8 @@ def key_edit(call: Call, route: Route, key_id: str) -> Reply:
 def key_end(call: Call, route: Route, key_id: str) -> Reply:
     """Revoke a key, also the one that asks. Revoking twice changes nothing."""
     api_key = _own(_admin(call), key_id)
-    key_revoke(api_key=api_key, now=call.now, address=call.address)
+    if key_revoke(api_key=api_key, now=call.now, address=call.address):
+        key_revoked_mail(api_key=api_key, by=None)
     api_key.refresh_from_db()
     return Reply({"status": "success", "data": _described(api_key), "request_id": call.request_id})
 
