@@ -20,6 +20,7 @@ from inference.storage import (
     content_type_of,
     expiry_epoch_s,
     get_storage,
+    is_preview,
     is_served,
     key_checked,
 )
@@ -60,7 +61,7 @@ def _file_response(request: HttpRequest, key: str, file: StoredFile, now: dateti
     modified_epoch_s = int(file.modified_epoch_s)
     headers = {
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"public, max-age={_life_s(key, now)}, immutable",
+        "Cache-Control": "no-store" if is_preview(key) else f"public, max-age={_life_s(key, now)}, immutable",
         "Last-Modified": http_date(modified_epoch_s),
     }
     since = parse_http_date_safe(request.headers.get("If-Modified-Since", ""))

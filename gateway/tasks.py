@@ -15,7 +15,7 @@ from gateway.notices import free_calls_tell
 from gateway.services import generation_settle, retention
 from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
-from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK
+from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK, PROGRESS_TASK
 from inference.engine.spec import RenderResult
 from inference.services import worker_seen
 
@@ -39,6 +39,12 @@ def heartbeat(name: str, report: dict[str, Any]) -> None:
     worker_seen(name=name, report=report, now=now)
     leases_renew(worker=name, running=report.get("running", []), lease_s=settings.LEASE_S, now=now)
     outcomes_chase(worker=name, finished=report.get("finished", []))
+
+
+@shared_task(name=PROGRESS_TASK)
+def progress(name: str, running: list[dict[str, Any]]) -> None:
+    """How far the renders are that somebody watches, between two heartbeats."""
+    leases_renew(worker=name, running=running, lease_s=settings.LEASE_S, now=timezone.now())
 
 
 @shared_task(name="gateway.tasks.webhooks_send")

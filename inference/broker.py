@@ -19,6 +19,7 @@ OUTCOME_QUEUE = "outcomes"
 DEFAULT_QUEUE = "default"
 OUTCOME_TASK = "gateway.tasks.outcome"
 HEARTBEAT_TASK = "gateway.tasks.heartbeat"
+PROGRESS_TASK = "gateway.tasks.progress"
 RENDER_TASK = "inference.tasks.render"
 CONTROL_TASK = "inference.tasks.control"
 # Only messages that wait for a free thread are unacknowledged, and every task may run twice.

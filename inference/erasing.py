@@ -42,6 +42,8 @@ def generation_erase(generation: Generation, *, now: datetime) -> bool:
 def files_delete(generation: Generation) -> None:
     """Its pictures with their base64 twins, and what it was given, unless a call under way still needs that."""
     storage = get_storage()
+    if preview := generation.spec.get("preview_key"):
+        storage.delete(preview)
     outputs = {*generation.spec.get("output_keys", []), *(image["key"] for image in generation.images)}
     for key in outputs:
         storage.delete(key)

@@ -26,6 +26,7 @@ from inference.broker import OUTCOME_TASK
 from inference.engine import EngineImage, EngineOutput, RenderFailed
 from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
 from inference.storage import Storage
+from inference.watching import Watch
 
 if TYPE_CHECKING:
     from inference.engine import Engine
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_IDLE_S, HEARTBEAT_BUSY_S = 5.0, 2.0
+# Watched renders are told of between heartbeats, all of them in one message.
+PROGRESS_PAUSE_S = 0.4
 # Outcomes are kept this long, in case their message or whoever took it is lost.
 OUTCOME_KEPT_S, OUTCOMES_KEPT_MAX = 120.0, 1000
 # An outcome younger than this is still on its way.
@@ -51,6 +54,7 @@ class Work:
     token: str
     steps: int
     job: Any = None
+    watch: Watch | None = None
     cancelled: bool = False
 
 
@@ -81,6 +85,7 @@ class RenderNode:
         self._outcomes: OrderedDict[tuple[int, int], tuple[float, RenderResult]] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._moved = threading.Event()
         self._files = ThreadPoolExecutor(max_workers=4, thread_name_prefix="files")
         self._started = time.monotonic()
 
@@ -98,7 +103,13 @@ class RenderNode:
             if (generation_id, attempt) in self._working:
                 return None
             self._working[generation_id, attempt] = work
-        result = self._render(generation_id, attempt, spec, work)
+        if spec.preview_key:
+            work.watch = Watch(key=spec.preview_key, storage=self.storage, files=self._files, moved=self._moved)
+        try:
+            result = self._render(generation_id, attempt, spec, work)
+        finally:
+            if work.watch:
+                work.watch.end()
         with self._lock:
             del self._working[generation_id, attempt]
             self._outcomes[generation_id, attempt] = time.monotonic(), result
@@ -118,7 +129,7 @@ class RenderNode:
 
     def _rendered(self, spec: RenderSpec, work: Work) -> RenderResult:
         inputs = {key: self._open(key) for key in input_keys(spec)}
-        work.job = self.engine.submit(spec, inputs=inputs)
+        work.job = self.engine.submit(spec, inputs=inputs, on_event=work.watch.listen if work.watch else None)
         if work.cancelled:
             work.job.cancel()
         output: EngineOutput = work.job.result(timeout=spec.deadline_s)
@@ -204,9 +215,29 @@ class RenderNode:
                 logger.warning("The heartbeat could not be sent: %s", problem)
             self._stopping.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
 
+    def progress_forever(self, task: str) -> None:
+        """Tell the steps of what is watched as they come, a few times a second; the others' go with the heartbeat."""
+        while not self._stopping.is_set():
+            self._moved.wait()
+            self._moved.clear()
+            if running := self.watched():
+                try:
+                    self._send(task, [self.name, running])
+                except (OperationalError, OSError) as problem:
+                    logger.warning("Progress could not be sent: %s", problem)
+            self._stopping.wait(PROGRESS_PAUSE_S)
+
+    def watched(self) -> list[dict[str, Any]]:
+        """How far the watched renders are, as in a report."""
+        status = self.engine.status()
+        with self._lock:
+            working = [work for work in self._working.values() if work.watch]
+        return [self._progress(work, status) for work in working]
+
     def goodbye(self, task: str) -> None:
         """The last message: this worker takes no more work."""
         self._stopping.set()
+        self._moved.set()
         self._send(task, [self.name, self.report() | {"state": "lost", "running": []}])
 
     def report(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
 from inference import worker_state
-from inference.broker import HEARTBEAT_TASK, configure, control_queue, render_queue
+from inference.broker import HEARTBEAT_TASK, PROGRESS_TASK, configure, control_queue, render_queue
 from inference.node import RenderNode
 from inference.storage import get_storage
 
@@ -48,9 +48,12 @@ app.autodiscover_tasks(["inference"])
 
 @worker_ready.connect
 def _announce(**_: Any) -> None:
-    threading.Thread(
-        target=worker_state.node().heartbeat_forever, args=(HEARTBEAT_TASK,), name="heartbeat", daemon=True
-    ).start()
+    node = worker_state.node()
+    for name, target, task in (
+        ("heartbeat", node.heartbeat_forever, HEARTBEAT_TASK),
+        ("progress", node.progress_forever, PROGRESS_TASK),
+    ):
+        threading.Thread(target=target, args=(task,), name=name, daemon=True).start()
 
 
 @worker_shutting_down.connect

@@ -28,7 +28,7 @@ from gateway.api.sizes import Size, size_decide, size_read
 from gateway.api.texts import prompt_read, track_id_read, webhook_read
 from inference.engine.spec import ModelRef, Operation, RenderSpec
 from inference.selectors import CatalogueModel
-from inference.storage import output_key
+from inference.storage import output_key, preview_key
 
 MODEL_ID_CHARS_MAX = 120
 
@@ -78,6 +78,7 @@ def order_build(
     arguments, pictures, asked_size = _read(fields, profile, model, version)
     options = reply_options(fields, profile, call)
     instant_response = fields.flag("instant_response", default=False)
+    watched = fields.flag("previews", default=False)
     webhook_url, track_id = webhook_read(fields), track_id_read(fields)
     fields.check()
     if pictures:
@@ -90,7 +91,7 @@ def order_build(
         endpoint=endpoint,
         api_version=version,
         model=model,
-        spec=_spec(arguments, model, size, call, caller.account_id, temporary="temp" in options),
+        spec=_spec(arguments, model, size, call, caller.account_id, temporary="temp" in options, watched=watched),
         reply=options | ({"adjusted": fields.adjusted} if fields.adjusted else {}),
         instant_response=instant_response,
         webhook_url=webhook_url,
@@ -175,10 +176,17 @@ def _store_pictures(
 
 
 def _spec(
-    arguments: dict[str, Any], model: CatalogueModel, size: Size, call: Call, account_id: int, *, temporary: bool
+    arguments: dict[str, Any],
+    model: CatalogueModel,
+    size: Size,
+    call: Call,
+    account_id: int,
+    *,
+    temporary: bool,
+    watched: bool,
 ) -> RenderSpec:
-    token = uuid.uuid4().hex
-    expires_epoch_s = int(call.now.timestamp()) + settings.TEMP_LINK_TTL_S if temporary else None
+    token, now_epoch_s = uuid.uuid4().hex, int(call.now.timestamp())
+    expires_epoch_s = now_epoch_s + settings.TEMP_LINK_TTL_S if temporary else None
     samples = arguments.get("samples", 1)
     return RenderSpec(
         token=token,
@@ -197,5 +205,6 @@ def _spec(
         output_keys=tuple(
             output_key(token=token, index=index, expires_epoch_s=expires_epoch_s) for index in range(samples)
         ),
+        preview_key=preview_key(token=token, expires_epoch_s=now_epoch_s + settings.TEMP_LINK_TTL_S) if watched else "",
         **arguments,
     )

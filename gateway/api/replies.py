@@ -5,6 +5,7 @@ API; what differs is data on the generation (`reply`).
 from __future__ import annotations
 
 import base64
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from inference.engine.spec import Operation
 from inference.models import Generation, GenerationState
 from inference.storage import FileMissing, get_storage
 
+logger = logging.getLogger(__name__)
 TRY_LATER = "Try to fetch the result after the estimated seconds."
 TIP = ""
 
@@ -89,11 +91,32 @@ def processing_body(
         "future_links": links,
         "proxy_links": links,
         "queue_position": queue_position,
+        **progress_of(generation, base_url),
         "webhook_status": "",
         "tip": TIP,
         "meta": meta_of(generation),
         **cost_of(generation),
     }
+
+
+def progress_of(generation: Generation, base_url: str) -> dict[str, Any]:
+    """Steps over all pictures of the call, and the preview's address once there is one; it changes with the step, so
+    that each address shows one picture.
+    """
+    told: dict[str, Any] = {"step": generation.step, "steps": generation.steps}
+    preview = generation.spec.get("preview_key")
+    if preview and generation.state == GenerationState.RUNNING and _stands(preview):
+        told["preview"] = f"{absolute(get_storage().url(preview), base_url)}?step={generation.step}"
+    return told
+
+
+def _stands(key: str) -> bool:
+    """A store that is away costs the preview, not the reply."""
+    try:
+        return get_storage().exists(key)
+    except Exception:  # Every store has errors of its own.
+        logger.warning("The preview %s could not be looked for.", key, exc_info=True)
+        return False
 
 
 def failure_body(generation: Generation, *, status: str) -> dict[str, Any]:

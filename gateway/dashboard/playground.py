@@ -87,7 +87,7 @@ def place(
     endpoint, profile = ROUTES[operation]
     call = Call(
         key=None,
-        fields=fields | {"model_id": model.model_id, "instant_response": "yes"},
+        fields=fields | {"model_id": model.model_id, "instant_response": "yes", "previews": "yes"},
         address=client_address(request),
         base_url=base_url(request),
         request_id=getattr(request, "request_id", ""),
@@ -150,6 +150,7 @@ def job_json(request: AccountRequest, generation: Generation) -> dict[str, Any]:
         "eta_s": eta_s,
         "step": generation.step,
         "steps": generation.steps,
+        "preview": reply.get("preview"),
         "error": generation.error_message,
         "code": generation.error_code,
         "charged": price(generation.charged_microusd),

@@ -227,4 +227,5 @@ def _as_row(new: NewGeneration) -> Generation:
         webhook_url=new.webhook_url,
         track_id=new.track_id,
         created_at=new.created_at,
+        steps=spec.num_inference_steps * spec.samples,
     )

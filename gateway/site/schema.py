@@ -127,8 +127,9 @@ def general_fields() -> list[Field]:
     model_id = Field("model_id", "Model", "text", "Which model draws; the installation's default when left out.")
     lora = Field("lora_model", "LoRA", "text", "Ids of LoRAs that join the model, separated by commas.")
     strength = Field("lora_strength", "LoRA strength", "text", "One number for each LoRA, separated by commas.")
+    previews = Field("previews", "Previews", "flag", "While it is drawn, fetch shows it becoming.", False)
     own = {"width", "height", "num_inference_steps", "guidance_scale"}
-    fields = [*_words(model), *_size(model), *_sampling(model), lora, strength, *_delivery()]
+    fields = [*_words(model), *_size(model), *_sampling(model), lora, strength, *_delivery(), previews]
     return [model_id, *(replace(field, default=None) if field.name in own else field for field in fields)]
 
 

@@ -25,7 +25,7 @@ class EngineSettings:
     safety_dir: the safety checker's folder, absolute or relative to MODEL_DIR.
     require_safety: fail a job that asks for the check while no checker is installed, instead of saying so.
     upscaler: what enlarges drawn pictures: a file or a folder with one, absolute or relative to MODEL_DIR.
-    preview_every_steps: 0 sends no previews.
+    preview_percent: how much of the device's time previews may take, for those who watch; 0 draws none.
     warm_models: loaded at start and drawn with once, as "family:source" separated by commas.
     compile: a torch.compile backend ("inductor") for the denoiser's blocks; pays after minutes of the same model.
     attention_backend: a diffusers backend such as "flash" or "_flash_3_hub"; empty leaves PyTorch's own choice.
@@ -46,7 +46,7 @@ class EngineSettings:
     safety_dir: Path = Path("safety")
     require_safety: bool = False
     upscaler: Path = Path("upscaler")
-    preview_every_steps: int = 0
+    preview_percent: int = 3
     warm_models: tuple[str, ...] = ()
     compile: str = ""
     channels_last: bool = True

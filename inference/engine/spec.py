@@ -163,7 +163,8 @@ class RenderSpec(Message):
     `token` names the files and the job; `attempt` counts leases of it. `account` is an opaque key for fair sharing.
     Image k of `samples` uses `seed + k`. Sizes are pixels of the final picture before `upscale`. Storage keys in
     `init_images`, `mask_image` and the refs point at pictures that the gateway has fetched, checked and stored.
-    `output_keys` are the storage keys promised to the client, one per sample.
+    `output_keys` are the storage keys promised to the client, one per sample. `preview_key`, where somebody watches, is
+    where a small picture of what is becoming stands until the pictures are done.
     """
 
     token: str
@@ -205,6 +206,7 @@ class RenderSpec(Message):
     deterministic: bool = False
     output_format: str = "png"
     output_keys: tuple[str, ...] = ()
+    preview_key: str = ""
     attempt: int = 1
     deadline_s: float = 600.0
 

@@ -10,9 +10,10 @@ from collections.abc import Hashable
 
 import torch
 
-from inference.engine import events, operations
+from inference.engine import operations
 from inference.engine.errors import RenderFailed
-from inference.engine.families.base import Model, Sample
+from inference.engine.families.base import Sample
+from inference.engine.previews import Previews
 from inference.engine.settings import EngineSettings
 from inference.engine.tally import Tally
 from inference.engine.work import Row, failure_of, is_out_of_memory
@@ -29,6 +30,7 @@ class Stepper:
     def __init__(self, settings: EngineSettings, device: torch.device, tally: Tally) -> None:
         self.settings, self.device, self.tally = settings, device, tally
         self.row_caps: dict[Hashable, int] = {}
+        self.previews = Previews(settings.preview_percent, tally.clock)
 
     def capacity(self, bucket: Hashable) -> int:
         return self.row_caps.get(bucket, self.settings.max_rows)
@@ -50,6 +52,7 @@ class Stepper:
             with self.tally.blame([row.work]):
                 if self._is_ready(row):
                     ready.append(row)
+        self.previews.draw(rows)
         for together in _decoded_together([row for row in ready if row in row.work.rows]):
             for row, pixels in self._decode(together):
                 with self.tally.blame([row.work]):
@@ -105,14 +108,7 @@ class Stepper:
             row.bucket = work.drawing.bucket(row.sample)
             row.cost = cost_of(row.sample)
             return False
-        if not sample.done:
-            self._preview(row, sample, work.drawing.model)
         return sample.done
-
-    def _preview(self, row: Row, sample: Sample, model: Model) -> None:
-        every = self.settings.preview_every_steps
-        if every and sample.step % every == 0 and row.work.job.listener:
-            row.work.tell("preview", row.index, *sample.progress, preview_png=events.preview_png(model, sample))
 
     def _decode(self, rows: list[Row]) -> list[tuple[Row, torch.Tensor]]:
         """Together; if that fails each alone; if memory runs out for one, that one in tiles."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Hashable, Mapping
@@ -68,6 +69,7 @@ class Work:
     started_s: float | None = None
     device_s: float = 0.0
     passed: int = 0
+    previewed_s: float = -math.inf
 
     @property
     def spec(self) -> RenderSpec:
@@ -88,6 +90,11 @@ class Work:
     @property
     def draws(self) -> bool:
         return self.spec.operation in DRAWS
+
+    @property
+    def watched(self) -> bool:
+        """Whether previews are for somebody. Where pictures are checked, none is shown before its check."""
+        return bool(self.job.listener and self.spec.preview_key) and not self.spec.safety.enabled
 
     def parts(self) -> dict[PartRef, Any]:
         return {ref: resident.part.value for ref, resident in self.borrowed.items()}

@@ -17,9 +17,11 @@ from inference.storage.keys import (
     content_type_of,
     expiry_epoch_s,
     input_key,
+    is_preview,
     is_served,
     key_checked,
     output_key,
+    preview_key,
 )
 
 __all__ = [
@@ -32,9 +34,11 @@ __all__ = [
     "expiry_epoch_s",
     "get_storage",
     "input_key",
+    "is_preview",
     "is_served",
     "key_checked",
     "output_key",
+    "preview_key",
 ]
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

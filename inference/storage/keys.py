@@ -11,6 +11,7 @@ OUTPUTS, INPUTS, TEMPORARY = "generations", "inputs", "temp"
 # Pictures that clients were promised an address for. Inputs are somebody's own photographs: never served.
 SERVED = (OUTPUTS, TEMPORARY)
 KEY_LENGTH_MAX = 200
+PREVIEW_ENDING = "preview.jpg"
 
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{1,3}}")
@@ -48,6 +49,16 @@ def output_key(*, token: str, index: int, extension: str = "png", expires_epoch_
     if expires_epoch_s is None:
         return key_checked(f"{OUTPUTS}/{name}")
     return key_checked(f"{TEMPORARY}/{expires_epoch_s:010d}-{name}")
+
+
+def preview_key(*, token: str, expires_epoch_s: int) -> str:
+    """Where a generation shows what is becoming: deleted when it is done, or swept when its writer died."""
+    return output_key(token=token, index=0, extension=PREVIEW_ENDING, expires_epoch_s=expires_epoch_s)
+
+
+def is_preview(key: str) -> bool:
+    """Its file is written again and again, so nobody may keep a copy."""
+    return key.endswith(f".{PREVIEW_ENDING}")
 
 
 def input_key(*, sha256: str, extension: str) -> str:

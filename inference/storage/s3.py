@@ -22,7 +22,7 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from inference.storage.base import SWEEP_FILES_MAX, StoredFile
-from inference.storage.keys import TEMPORARY, FileMissing, expiry_epoch_s, key_checked
+from inference.storage.keys import TEMPORARY, FileMissing, expiry_epoch_s, is_preview, key_checked
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
 CONNECTIONS_MAX = 32
@@ -77,7 +77,7 @@ class S3Storage:
             Key=key_checked(key),
             Body=data,
             ContentType=content_type,
-            CacheControl=f"public, max-age={YEAR_S}, immutable",
+            CacheControl="no-store" if is_preview(key) else f"public, max-age={YEAR_S}, immutable",
         )
 
     def read(self, key: str) -> bytes:

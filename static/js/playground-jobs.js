@@ -27,6 +27,15 @@ export async function follow(id, onChange, isWanted) {
   }
 }
 
+// The picture as it becomes, in `place`, once each preview has come whole; null empties it.
+export function becoming(place, address) {
+  place.dataset.wanted = address ?? "";
+  if (!address) { place.replaceChildren(); return; }
+  if (place.firstChild?.src === new URL(address, location.href).href) return;
+  const next = Object.assign(new Image(), { alt: "", src: address });
+  next.addEventListener("load", () => { if (place.dataset.wanted === address) place.replaceChildren(next); });
+}
+
 export function cancel(id, token) {
   return ask(`/playground/jobs/${id}/cancel`, { method: "POST", headers: { "X-CSRFToken": token } });
 }

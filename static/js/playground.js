@@ -4,7 +4,7 @@ import { announce } from "./announce.js";
 import { dollars, paymentText } from "./money.js";
 import { codeShow, operationOf, replyShow } from "./playground-code.js";
 import { inputUse, inputsStart } from "./playground-inputs.js";
-import { ask, cancel, follow, phase } from "./playground-jobs.js";
+import { ask, becoming, cancel, follow, phase } from "./playground-jobs.js";
 import { fault, figure, make } from "./playground-results.js";
 
 const form = document.querySelector("[data-playground]");
@@ -124,6 +124,7 @@ function progress([title, detail], job) {
   part("phase").textContent = title;
   part("detail").textContent = detail;
   const bar = out.querySelector("progress");
+  if (!job || job.preview) becoming(part("becoming"), job?.preview);
   bar.max = job?.steps || 1;
   bar.value = job?.step || 0;
 }

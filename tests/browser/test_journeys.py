@@ -98,6 +98,20 @@ class TestThePlayground:
         expect(page.locator("[data-pictures] img")).to_have_count(2)
         expect(page.locator("[data-pictures] figcaption").first).to_contain_text("seed")
 
+    def test_a_picture_is_seen_becoming_until_its_call_ends(self, new_page: NewPage, customer: dict[str, Any]) -> None:
+        page = new_page(storage_state=customer["state"])
+        page.goto("/models/local/demo")
+        page.fill("textarea[name=prompt]", "a red circle, drawn slowly")
+        page.click("[data-run]")
+        becoming = page.locator("[data-becoming] img")
+        expect(becoming).to_be_visible()
+        assert "preview.jpg?step=" in (becoming.get_attribute("src") or "")
+        assert becoming.evaluate("image => image.complete && image.naturalWidth > 0")
+        expect(page.locator("[data-detail]")).to_contain_text("Step 10 of 20")
+        page.locator("[data-cancel]").click()
+        expect(page.locator("[data-fault]")).to_contain_text("cancelled")
+        expect(becoming).to_be_hidden()
+
     @pytest.mark.parametrize("scripts", [True, False])
     def test_a_visitor_logs_in_and_finds_the_form_as_it_was(
         self, new_page: NewPage, service: Service, customer: dict[str, str], scripts: bool

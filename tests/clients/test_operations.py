@@ -96,6 +96,34 @@ def half_mask(side_px: int = 64) -> str:
     return text(mask)
 
 
+class TestWatching:
+    def test_a_picture_is_seen_becoming_and_its_preview_goes_when_it_is_done(self, api: Caller) -> None:
+        fields = PLAIN | {"width": 512, "height": 512, "num_inference_steps": 50, "samples": 4}
+        body = api.post("v7/images/text-to-image", instant_response="yes", previews="yes", **fields)
+        seen: dict[str, Image.Image] = {}
+        while body["status"] == "processing":
+            body = api.post(body["fetch_result"])
+            if body.get("preview") and body["preview"] not in seen:
+                assert 0 <= body["step"] < body["steps"] == 200
+                seen[body["preview"]] = opened(body["preview"])
+            time.sleep(0.05)
+        assert {(shown.format, shown.size) for shown in seen.values()} == {("JPEG", (256, 256))}
+        assert len({shown.tobytes() for shown in seen.values()}) > 1
+        assert len(body["output"]) == 4
+        with pytest.raises(urllib.error.HTTPError) as gone:
+            opened(list(seen)[-1])
+        assert gone.value.code == 404
+        gone.value.close()
+
+    def test_nobody_else_pays_for_it(self, api: Caller) -> None:
+        """Without the wish, not a word of it; and the picture is the same one."""
+        fields = PLAIN | {"num_inference_steps": 6}
+        watched = api.made("v6/images/text2img", previews="yes", **fields)
+        body = api.post("v6/images/text2img", instant_response="yes", **fields)
+        assert "preview" not in body
+        assert pixels(watched).tobytes() == pixels(api.finished(body)).tobytes()
+
+
 class TestDrawing:
     @pytest.mark.parametrize("model_id", DRAWS.values())
     def test_every_family_draws_redraws_and_repaints(self, api: Caller, model_id: str) -> None:

@@ -1,15 +1,19 @@
 """A render worker's duties around its engine: once per attempt, outcomes kept and repeated, failures told."""
 
 import io
+import threading
+import time
 
 import pytest
 from PIL import Image
 
 from inference import node as node_module
 from inference.broker import OUTCOME_TASK
-from inference.engine import RenderFailed
+from inference.engine import EngineStatus, RenderFailed
+from inference.engine.outputs import JobProgress
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
 from inference.node import RenderNode
+from inference.storage import preview_key
 from inference.storage.files import FileStorage
 from tests.support.instant_worker import InstantEngine, InstantJob
 
@@ -34,6 +38,7 @@ def spec(**changes):
 
 class CountingEngine(InstantEngine):
     def __init__(self, failure=None):
+        super().__init__()
         self.submitted = 0
         self.failure = failure
 
@@ -41,7 +46,7 @@ class CountingEngine(InstantEngine):
         self.submitted += 1
         if self.failure:
             raise self.failure
-        return InstantJob(spec)
+        return InstantJob(spec, on_event)
 
 
 @pytest.fixture
@@ -108,3 +113,103 @@ def test_a_missing_input_fails_this_render_alone(tmp_path, sent):
     result = make(tmp_path, sent).render(1, 1, spec(init_images=("inputs/" + "a" * 64 + ".png",)))
     assert result.failed
     assert make(tmp_path, sent).render(2, 1, spec()).images
+
+
+PREVIEW = preview_key(token="0" * 32, expires_epoch_s=4_000_000_000)
+
+
+class HeldJob:
+    """A job that ends when the test says so."""
+
+    def __init__(self):
+        self.end = threading.Event()
+
+    def cancel(self):
+        self.end.set()
+
+    def result(self, timeout=None):
+        assert self.end.wait(30)
+        raise RenderFailed(code="cancelled", message="The generation was cancelled.")
+
+
+class HeldEngine(CountingEngine):
+    def submit(self, spec, inputs=None, on_event=None):
+        self.job, self.on_event = HeldJob(), on_event
+        return self.job
+
+    def status(self):
+        progress = JobProgress(images_done=1, images=2, step=3, steps=20, state="drawing")
+        return EngineStatus(device="none", dtype="none", progress={"0" * 32: progress})
+
+
+def until(reached, timeout_s=30):
+    end_s = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < end_s
+        time.sleep(0.005)
+
+
+class Held:
+    """A node with one render under way."""
+
+    def __init__(self, tmp_path, sent, **changes):
+        self.node = make(tmp_path, sent, engine=HeldEngine())
+        self.thread = threading.Thread(target=self.node.render, args=(9, 1, spec(**changes)))
+        self.thread.start()
+        until(lambda: hasattr(self.node.engine, "job"))
+
+    def end(self):
+        self.node.engine.job.cancel()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def preview_event(colour):
+    return {"type": "preview", "preview": Image.new("RGB", (32, 16), colour)}
+
+
+class TestWatching:
+    def test_a_preview_stands_while_the_render_is_under_way_and_not_longer(self, tmp_path, sent):
+        held = Held(tmp_path, sent, preview_key=PREVIEW)
+        held.node.engine.on_event(preview_event("red"))
+        until((tmp_path / PREVIEW).is_file)
+        with Image.open(tmp_path / PREVIEW) as shown:
+            assert shown.size == (32, 16)
+        held.end()
+        assert not (tmp_path / PREVIEW).exists()
+        held.node.engine.on_event(preview_event("blue"))
+        assert not (tmp_path / PREVIEW).exists()
+
+    def test_a_store_that_fails_costs_no_picture(self, tmp_path, sent, monkeypatch):
+        node = make(tmp_path, sent)
+        write = node.storage.write
+
+        def fails_for_previews(key, data, content_type):
+            if key == PREVIEW:
+                raise OSError("The disk is full.")
+            write(key, data, content_type)
+
+        monkeypatch.setattr(node.storage, "write", fails_for_previews)
+        assert len(node.render(1, 1, spec(preview_key=PREVIEW)).images) == 2
+
+    def test_progress_is_told_between_heartbeats_to_those_who_watch(self, tmp_path, sent):
+        held = Held(tmp_path, sent, preview_key=PREVIEW)
+        teller = threading.Thread(target=held.node.progress_forever, args=("progress",))
+        teller.start()
+        for _ in range(50):
+            held.node.engine.on_event({"type": "step"})
+        told = {"generation_id": 9, "attempt": 1, "step": 23, "steps": 40}
+        until(lambda: sent)
+        assert sent[0] == ("progress", ["w", [told]])
+        assert len(sent) <= 2
+        held.end()
+        held.node.goodbye("heartbeat")
+        teller.join(30)
+        assert not teller.is_alive()
+
+    def test_nobody_is_told_of_what_nobody_watches(self, tmp_path, sent):
+        held = Held(tmp_path, sent)
+        assert held.node.engine.on_event is None
+        assert held.node.watched() == []
+        assert held.node.report()["running"][0]["step"] == 23
+        held.end()

@@ -1,6 +1,7 @@
 """A render worker whose engine draws a flat picture at once: everything else of it is the real one.
 
-For tests and benchmarks of what stands around the engine. INSTANT_RENDER_S makes each render take that long.
+For tests and benchmarks of what stands around the engine. INSTANT_RENDER_S makes each render take that long; a prompt
+with the word "slowly" takes so long that a test must cancel it, and tells its progress meanwhile.
 """
 
 from __future__ import annotations
@@ -13,28 +14,37 @@ from typing import Any
 from PIL import Image
 
 from inference.engine import EngineImage, EngineOutput, EngineStatus, RenderFailed
+from inference.engine.outputs import JobProgress
 from inference.engine.spec import ModelRef, RenderSpec
 
 RENDER_S = float(os.environ.get("INSTANT_RENDER_S") or 0)
+SLOW_RENDER_S = 300.0
+Listener = Callable[[dict[str, Any]], None]
 
 
 class InstantJob:
-    def __init__(self, spec: RenderSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: RenderSpec, listener: Listener | None = None) -> None:
+        self._spec, self._listener = spec, listener
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
         self._cancelled.set()
 
     def result(self, timeout: float | None = None) -> EngineOutput:
-        if self._cancelled.wait(RENDER_S):
-            raise RenderFailed(code="cancelled", message="The generation was cancelled.")
         spec = self._spec
+        if self._listener:
+            self._listener({"type": "preview", "preview": flat(spec, spec.seed)})
+        if self._cancelled.wait(SLOW_RENDER_S if is_slow(spec) else RENDER_S):
+            raise RenderFailed(code="cancelled", message="The generation was cancelled.")
         images = [
             EngineImage(index=index, seed=spec.seed + index, image=flat(spec, spec.seed + index))
             for index in range(spec.samples)
         ]
         return EngineOutput(images=images, run_ms=int(RENDER_S * 1000) + 1, gpu_time_ms=1)
+
+
+def is_slow(spec: RenderSpec) -> bool:
+    return "slowly" in spec.prompt
 
 
 def flat(spec: RenderSpec, seed: int) -> Image.Image:
@@ -44,16 +54,23 @@ def flat(spec: RenderSpec, seed: int) -> Image.Image:
 class InstantEngine:
     """The engine's interface without its work."""
 
+    def __init__(self) -> None:
+        self._slow: dict[str, JobProgress] = {}
+
     def submit(
         self,
         spec: RenderSpec,
         inputs: Mapping[str, Image.Image] | None = None,
-        on_event: Callable[[dict[str, Any]], None] | None = None,
+        on_event: Listener | None = None,
     ) -> InstantJob:
-        return InstantJob(spec)
+        if is_slow(spec):
+            steps = spec.num_inference_steps
+            told = JobProgress(images_done=0, images=1, step=steps // 2, steps=steps, state="drawing")
+            self._slow[spec.token] = told
+        return InstantJob(spec, on_event)
 
     def status(self) -> EngineStatus:
-        return EngineStatus(device="none", dtype="none")
+        return EngineStatus(device="none", dtype="none", progress=dict(self._slow))
 
     def preload(self, ref: ModelRef) -> None:
         """Everything is loaded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,6 +39,16 @@ class FlowFamily(Family):
     def add_noise(self, sample: Sample, timesteps: torch.Tensor) -> torch.Tensor:
         noised: torch.Tensor = sample.scheduler.scale_noise(sample.image_latents, timesteps, sample.noise)
         return noised
+
+    def advance(self, samples: Sequence[Sample], predictions: Sequence[torch.Tensor]) -> None:
+        """The network predicts the way from picture to noise: going all of it back is the guess of the end."""
+        guesses = [
+            sample.latents - prediction * (float(sample.timestep) / sample.scheduler.config.num_train_timesteps)
+            for sample, prediction in zip(samples, predictions, strict=True)
+        ]
+        super().advance(samples, predictions)
+        for sample, guess in zip(samples, guesses, strict=True):
+            sample.estimate = guess
 
     def scaled_latents(self, sample: Sample) -> torch.Tensor:
         return sample.latents
