@@ -138,10 +138,9 @@ class TestSecurity:
             assert words in str(message.body)
         assert "Your password has been changed." in html_part(message)
 
-    def test_an_added_second_factor_is_told_of(
-        self, dora: User, client: Client, django_capture_on_commit_callbacks: Any
-    ) -> None:
-        log_in(client, django_capture_on_commit_callbacks)
+    @pytest.mark.django_db(transaction=True)
+    def test_an_added_second_factor_is_told_of(self, dora: User, client: Client) -> None:
+        client.force_login(dora)
         client.post("/accounts/reauthenticate/", {"password": PASSWORD})
         page = client.get("/accounts/2fa/totp/activate/")
         secret = page.context["form"].secret
