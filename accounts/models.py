@@ -61,6 +61,8 @@ class Account(models.Model):
     erased_to_id = models.BigIntegerField(null=True, editable=False)
     # Closed by its owner: nobody is a member any more, and only what was counted and paid is kept.
     closed_at = models.DateTimeField(null=True, editable=False)
+    # The list of first steps is not shown any more: somebody waved it off, or all of it was done.
+    checklist_hidden_at = models.DateTimeField(null=True, editable=False)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(
         User, through="Membership", related_name="accounts"
     )

@@ -6,20 +6,20 @@ import statistics
 from datetime import datetime, timedelta
 
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
-from billing.entitlements import Terms, day_end, day_of, month_end, terms_of
+from billing.entitlements import Terms, day_end, day_of, month_end, month_of, terms_of
 from billing.models import UsageDay, Wallet
 from billing.spending import postpaid_used
-from gateway.dashboard.access import AccountRequest, account_page
+from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
-from gateway.dashboard.ranges import Range
+from gateway.dashboard.ranges import Range, step_start
 from gateway.dashboard.requests import generations_of
 from gateway.dashboard.usage_sums import cells
-from gateway.dashboard.welcome import checklist
+from gateway.dashboard.welcome import Step, checklist
 from gateway.ids import generation_id_floor
 from gateway.templatetags.units import money, ms, number, percent, spent, zone
 from inference.models import GenerationState
@@ -32,23 +32,39 @@ RECENT_PICTURES = 6
 @require_safe
 def home(request: AccountRequest) -> HttpResponse:
     now = timezone.now()
-    steps = checklist(request.account)
     done = generations_of(request.account).filter(state=GenerationState.SUCCEEDED).defer("spec", "reply")
     context = {
         "metrics": metrics(request.account, now=now),
-        "steps": [] if all(step.done for step in steps) else steps,
+        "steps": steps_left(request.account, now=now),
+        "may_change": request.role in MAKERS,
         "pictures": [Shown(row) for row in done[:RECENT_PICTURES]],
         "latest": [Shown(row) for row in generations_of(request.account).defer("spec", "reply", "result")[:6]],
     }
     return render(request, "dashboard/home.html", context)
 
 
+def steps_left(account: Account, *, now: datetime) -> list[Step]:
+    """The list of first steps until it is waved off or done; once done it stays away, whatever is deleted later."""
+    if account.checklist_hidden_at is not None:
+        return []
+    steps = checklist(account)
+    if all(step.done for step in steps):
+        Account.objects.filter(pk=account.pk).update(checklist_hidden_at=now)
+        return []
+    return steps
+
+
+@account_page(section="home", roles=MAKERS)
+@require_POST
+def checklist_hide(request: AccountRequest) -> HttpResponse:
+    Account.objects.filter(pk=request.account.pk).update(checklist_hidden_at=timezone.now())
+    return redirect("dashboard:home")
+
+
 def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
     terms = terms_of(account.pk, now=now)
     wallet = Wallet.objects.get(pk=account.pk)
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    span = Range.between("month", month, now, zone=zone(account.time_zone))
-    spend_microusd = sum(cell.amount_microusd for cell in cells(account, span, "status"))
+    spend_microusd = spend_since(account, month_of(now), now=now)
     return [
         *_postpaid(wallet, now),
         *_free(account, terms, now),
@@ -58,9 +74,28 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
             "value": money(wallet.available_microusd),
             "note": _held(wallet) if wallet.balance_microusd >= 0 else "owed: each month's invoice settles it",
         },
-        {"label": "Spend this month", "value": spent(spend_microusd), "note": f"since {month:%-d %b}, UTC"},
+        _today(account, wallet, spend_microusd, now),
+        {"label": "Spend this month", "value": spent(spend_microusd), "note": f"since {month_of(now):%-d %b}, UTC"},
         *_quality(account, now),
     ]
+
+
+def spend_since(account: Account, start: datetime, *, now: datetime) -> int:
+    """Micro-dollars of the calls that were settled since then."""
+    span = Range.between("spend", start, now, zone=zone(account.time_zone))
+    return sum(cell.amount_microusd for cell in cells(account, span, "status"))
+
+
+def _today(account: Account, wallet: Wallet, month_microusd: int, now: datetime) -> dict[str, object]:
+    """Since midnight in the account's zone, against what the month's limit leaves."""
+    midnight = step_start(now, unit="day", zone=zone(account.time_zone))
+    card: dict[str, object] = {"label": "Spend today", "value": spent(spend_since(account, midnight, now=now))}
+    limit = wallet.spend_limit_microusd
+    if limit is None:
+        return card | {"note": "no monthly limit is set"}
+    left = max(limit - month_microusd, 0)
+    share = min(100, round(100 * month_microusd / limit)) if limit else 100
+    return card | {"note": f"{spent(left)} left of {money(limit)} a month", "share": share}
 
 
 def _postpaid(wallet: Wallet, now: datetime) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from gateway.dashboard import (
     sharing,
     team,
     usage,
+    usage_focus,
     webhooks,
     welcome,
 )
@@ -22,6 +23,7 @@ from gateway.dashboard import (
 app_name = "dashboard"
 urlpatterns = [
     re_path(r"^dashboard/?$", overview.home, name="home"),
+    path("dashboard/checklist/hide", overview.checklist_hide, name="checklist_hide"),
     re_path(r"^dashboard/get-started/?$", welcome.get_started, name="get_started"),
     path("dashboard/get-started/first-picture", welcome.first_picture, name="first_picture"),
     path("dashboard/get-started/first-picture-page", welcome.first_picture_page, name="first_picture_page"),
@@ -32,6 +34,7 @@ urlpatterns = [
     path("dashboard/keys/<int:key_id>/revoke", keys.key_revoke_page, name="key_revoke"),
     re_path(r"^dashboard/usage/?$", usage.usage, name="usage"),
     path("dashboard/usage.csv", usage.usage_csv, name="usage_csv"),
+    path("dashboard/usage/focus.csv", usage_focus.usage_focus, name="usage_focus"),
     re_path(r"^dashboard/requests/?$", requests.request_log, name="requests"),
     path("dashboard/requests/<int:generation_id>", requests.request_detail, name="request"),
     path("dashboard/requests.csv", requests_csv.request_csv, name="request_csv"),

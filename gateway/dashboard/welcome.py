@@ -19,11 +19,12 @@ from accounts.models import Account, User
 from accounts.selectors import keys_of
 from gateway.dashboard.access import AccountRequest, account_page, membership_in_use
 from gateway.dashboard.pictures import Shown
+from gateway.models import DeliveryState, WebhookDelivery
 from gateway.notices import notice_mail
 from gateway.services import account_open
 from gateway.site.context import base_url, free_calls_per_day
 from gateway.site.samples import FIRST_PROMPT, curl_call, samples
-from inference.models import Generation, GenerationState
+from inference.models import Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,9 @@ def checklist(account: Account) -> list[Step]:
         Step("Make a key", keys_of(account).exists(), reverse("dashboard:keys")),
         Step("Make the first picture", mine.exists(), reverse("dashboard:get_started")),
         Step(
-            "Receive one",
-            mine.filter(state=GenerationState.SUCCEEDED).exists(),
-            reverse("dashboard:gallery"),
+            "Receive a webhook",
+            WebhookDelivery.objects.filter(account_id=account.pk, state=DeliveryState.DELIVERED).exists(),
+            reverse("dashboard:webhooks"),
         ),
         Step(
             "Put a budget on a key", keys_of(account).exclude(budget_microusd=None).exists(), reverse("dashboard:keys")

@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Membership, Role, User
+from gateway.dashboard import overview, welcome
 from gateway.dashboard.usage import neutral
-from gateway.models import WebhookDelivery
+from gateway.models import DeliveryState, WebhookDelivery
 from gateway.webhooks_out import webhook_test
 from tests.conftest import Member
 
@@ -158,3 +159,35 @@ class TestWebhooks:
         other = webhook_test(account_id=charlie.account.pk, url="https://example.com/hook", now=timezone.now())
         assert as_alice.get(f"/dashboard/webhooks/{other.pk}").status_code == 404
         assert as_alice.post(f"/dashboard/webhooks/{other.pk}/resend").status_code == 404
+
+
+class TestTheFirstSteps:
+    def test_a_webhook_counts_when_it_was_delivered(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        delivery = WebhookDelivery.objects.create(
+            message_id="msg_1",
+            account_id=alice.account.pk,
+            event="generation.succeeded",
+            url="https://example.com/hook",
+            origin="https://example.com",
+            created_at=timezone.now(),
+        )
+        for state, word in ((DeliveryState.PENDING, "To do"), (DeliveryState.DELIVERED, "Done")):
+            WebhookDelivery.objects.filter(pk=delivery.pk).update(state=state)
+            line = client.get("/dashboard").content.decode().partition('/dashboard/webhooks">Receive')[0][-120:]
+            assert word in line
+
+    def test_it_is_waved_off_for_good(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        assert "Getting started" in client.get("/dashboard").content.decode()
+        client.post("/dashboard/checklist/hide")
+        assert "Getting started" not in client.get("/dashboard").content.decode()
+
+    def test_all_done_it_stays_away_whatever_is_deleted_later(
+        self, client: Client, alice: Member, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client.force_login(alice.user)
+        monkeypatch.setattr(overview, "checklist", lambda account: [welcome.Step("x", True, "/")])
+        client.get("/dashboard")
+        monkeypatch.undo()
+        assert "Getting started" not in client.get("/dashboard").content.decode()

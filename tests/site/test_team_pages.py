@@ -38,6 +38,15 @@ ACCESS: dict[str, tuple[object, object]] = {
     "gallery": (E, None),
     "gallery_zip": (E, E),
     "gallery_delete": (None, MAKERS),
+    "gallery_favourite": (None, MAKERS),
+    "gallery_collect": (None, MAKERS),
+    "take_out": (None, MAKERS),
+    "collection_delete": (None, MAKERS),
+    "shares": (E, None),
+    "share": (None, MAKERS),
+    "share_revoke": (None, MAKERS),
+    "checklist_hide": (None, MAKERS),
+    "usage_focus": (E, None),
     "request_csv": (E, None),
     "request_delete": (None, MAKERS),
     "webhooks": (E, None),
@@ -63,7 +72,11 @@ ACCESS: dict[str, tuple[object, object]] = {
     "account_choose": (None, E),
 }
 SOMEBODY_ELSE_TESTS = ("billing", "funds", "plan", "subscribe", "recharge", "spend", "invoices", "ledger", "statement")
-NUMBERS = {"key_id": 1, "generation_id": 1, "delivery_id": 1, "invitation_id": 1, "member_id": 1, "token": "x" * 40}
+NUMBERS = {
+    **dict.fromkeys(("key_id", "generation_id", "delivery_id", "invitation_id", "member_id"), 1),
+    **dict.fromkeys(("link_id", "collection_id"), 1),
+    "token": "x" * 40,
+}
 
 
 def address_of(name: str) -> str:

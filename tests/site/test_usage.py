@@ -14,9 +14,11 @@ import time_machine
 from django.test import Client
 
 from accounts.models import Account
-from billing.models import UsageBucket, UsageFold, UsageFolding
+from billing.models import UsageBucket, UsageFold, UsageFolding, Wallet
+from billing.money import usd_parse
 from billing.usage_days import days_fold
 from gateway.dashboard.ranges import Range
+from gateway.dashboard.usage_focus import COLUMNS
 from tests.conftest import Member
 
 # The night in which Berlin's clocks go back lies inside the last seven days.
@@ -101,7 +103,7 @@ def test_the_page_asks_the_same_few_queries_however_much_there_is(
     client: Client, alice: Member, traffic: int, django_assert_max_num_queries: object
 ) -> None:
     client.force_login(alice.user)
-    with django_assert_max_num_queries(19):  # type: ignore[operator]
+    with django_assert_max_num_queries(20):  # type: ignore[operator]
         client.get("/dashboard/usage?range=30d&group=key_id")
 
 
@@ -194,3 +196,47 @@ def test_each_row_leads_to_its_calls_in_the_log(client: Client, alice: Member, t
     client.force_login(alice.user)
     page = client.get("/dashboard/usage?range=24h").content.decode()
     assert re.search(r"/dashboard/requests\?from=\d+&amp;to=\d+", page)
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_costs_in_focus_s_columns_sum_to_what_was_charged(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    answer = client.get("/dashboard/usage/focus.csv?range=30d")
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))  # type: ignore[arg-type]
+    assert sum(usd_parse(row["BilledCost"]) for row in rows) == traffic
+    first = rows[0]
+    assert (first["BillingCurrency"], first["ChargeCategory"], first["ChargeFrequency"]) == (
+        "USD",
+        "Usage",
+        "Usage-Based",
+    )
+    assert first["BillingAccountId"] == str(alice.account.public_id)
+    start, end = (datetime.fromisoformat(first[name]) for name in ("ChargePeriodStart", "ChargePeriodEnd"))
+    assert end - start == timedelta(minutes=15)
+    assert first["BillingPeriodStart"].endswith("-01T00:00:00Z")
+    assert json.loads(first["Tags"])["status"] in ("succeeded", "failed")
+    assert "'=cmd|calc" in {row["SkuId"] for row in rows}
+
+
+def test_focus_without_usage_is_its_head_alone(client: Client, alice: Member) -> None:
+    client.force_login(alice.user)
+    text = b"".join(client.get("/dashboard/usage/focus.csv").streaming_content).decode()  # type: ignore[arg-type]
+    assert text == ",".join(COLUMNS) + "\r\n"
+
+
+@time_machine.travel(NOW, tick=False)
+def test_today_s_spend_stands_against_the_limit(client: Client, alice: Member) -> None:
+    """A day begins at midnight of the account's zone."""
+    Account.objects.filter(pk=alice.account.pk).update(time_zone="Asia/Kathmandu")
+    client.force_login(alice.user)
+    assert "no monthly limit is set" in client.get("/dashboard/usage").content.decode()
+    Wallet.objects.filter(pk=alice.account.pk).update(spend_limit_microusd=10_000_000)
+    midnight = NOW.astimezone(ZoneInfo("Asia/Kathmandu")).replace(hour=0, minute=0, second=0, microsecond=0)
+    for moment, amount in ((midnight - timedelta(minutes=15), 2_000_000), (midnight, 1_250_000)):
+        UsageBucket.objects.create(
+            account_id=alice.account.pk, key_id=alice.key_id, bucket=moment, model_id="demo", amount_microusd=amount
+        )
+    page = re.sub(r"\s+", " ", client.get("/dashboard/usage").content.decode())
+    card = page.partition("Spend today")[2][:400]
+    assert "$1.25" in card
+    assert "$6.75 left of $10.00 a month" in card
