@@ -49,7 +49,8 @@ class Drawing:
         settings: EngineSettings,
     ) -> None:
         self.spec, self.pictures, self.parts, self.report, self.settings = spec, pictures, parts, report, settings
-        self.model: Model = parts[part_of(spec.model)]
+        self.ref = part_of(spec.model)
+        self.model: Model = parts[self.ref]
         self.family = self.model.family
         self.size = self._size()
         self.image, self.mask = self._image_and_mask()
@@ -143,7 +144,7 @@ class Drawing:
         return image
 
     def bucket(self, sample: Sample) -> tuple[Any, ...]:
-        return (id(self.model), self.family.bucket(self.model, sample))
+        return (self.ref, self.family.bucket(self.model, sample))
 
     # --- Pictures and sizes -------------------------------------------------------------------------------------------
 

@@ -11,3 +11,10 @@ class RenderFailed(Exception):
         self.code = code
         self.message = message
         self.retryable = retryable
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA has a type of its own; the CPU's allocator raises a RuntimeError with these words."""
+    if isinstance(error, RenderFailed):
+        return error.code == "out_of_memory"
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate" in str(error)

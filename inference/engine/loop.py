@@ -23,6 +23,7 @@ from inference.engine.fairness import FairShare
 from inference.engine.outputs import EngineStatus, ResidentModel
 from inference.engine.parts import PartRef
 from inference.engine.pool import Pool
+from inference.engine.relief import Relief
 from inference.engine.settings import EngineSettings
 from inference.engine.stepping import Stepper, cost_of
 from inference.engine.tally import Tally
@@ -52,7 +53,8 @@ class Loop:
         self.preloads: dict[PartRef, Future[int]] = {}
         self.fair = FairShare()
         self.tally = Tally(clock)
-        self.stepper = Stepper(settings, device, self.tally)
+        self.relief = Relief(pool, self.tally)
+        self.stepper = Stepper(settings, self.tally, self.relief)
         self.closing = False
         self.snapshot = self._status()
 
@@ -199,7 +201,9 @@ class Loop:
         work.tell("started", 0)
         if work.draws:
             with self.tally.timed([work]):
-                work.drawing = Drawing(work.spec, work.job.inputs, work.parts(), work.report, self.settings)
+                work.drawing = self.relief.second_try(
+                    lambda: Drawing(work.spec, work.job.inputs, work.parts(), work.report, self.settings)
+                )
 
     @torch.inference_mode()
     def _start_rows(self) -> None:
@@ -217,21 +221,22 @@ class Loop:
         spec = work.spec
         if work.drawing is None:
             return Row(work, index, bucket=(spec.token, index), cost=operations.cost(spec))
-        sample = work.drawing.sample(index)
-        return Row(work, index, bucket=work.drawing.bucket(sample), sample=sample, cost=cost_of(sample))
+        drawing = work.drawing
+        sample = self.relief.second_try(lambda: drawing.sample(index))
+        return Row(work, index, bucket=drawing.bucket(sample), sample=sample, cost=cost_of(sample))
 
     # --- Computing ----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _compute(self) -> bool:
-        rows = self.fair.pick([row for work in self.works for row in work.rows], self.stepper.capacity)
+        rows = self.fair.pick([row for work in self.works for row in work.rows], self.stepper.capacity.of)
         if not rows:
             return False
         works = [row.work for row in rows]
         with self.tally.timed(works):
             if rows[0].sample is None:
                 with self.tally.blame(works):
-                    operations.run(rows[0], self.settings)
+                    self.relief.second_try(lambda: operations.run(rows[0], self.settings))
             else:
                 self.stepper.step(rows)
         return True

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import torch
 
-from inference.engine.errors import RenderFailed
+from inference.engine.errors import RenderFailed, is_out_of_memory
 from inference.engine.parts import Part, PartRef
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Pool:
         if self._thread:
             self._thread.join(timeout=60)
         self.residents.clear()
-        _free_memory()
+        free_memory()
 
     # --- What jobs ask ------------------------------------------------------------------------------------------------
 
@@ -125,8 +125,16 @@ class Pool:
         for resident in gone:
             del self.residents[resident.ref]
         if gone:
-            _free_memory()
+            free_memory()
         return bool(gone)
+
+    def drop_idle(self) -> bool:
+        """Drop every part that nobody uses: memory ran out. Returns whether something went."""
+        idle = [ref for ref, resident in self.residents.items() if resident.idle]
+        for ref in idle:
+            del self.residents[ref]
+        free_memory()
+        return bool(idle)
 
     # --- Once per turn ------------------------------------------------------------------------------------------------
 
@@ -181,11 +189,7 @@ class Pool:
     def _take_failure(self, loaded: _Loaded) -> None:
         """Where the budget was too hopeful and memory ran out, the load is tried once more without idle parts."""
         assert loaded.failure is not None
-        idle = [ref for ref, resident in self.residents.items() if resident.idle]
-        if loaded.failure.code == "out_of_memory" and idle:
-            for ref in idle:
-                del self.residents[ref]
-            _free_memory()
+        if loaded.failure.code == "out_of_memory" and self.drop_idle():
             self.waiting = {loaded.ref: None, **self.waiting}
         else:
             self.failures[loaded.ref] = loaded.failure
@@ -204,7 +208,7 @@ class Pool:
             del self.residents[min(idle, key=lambda resident: resident.used).ref]
             evicted = True
         if evicted:
-            _free_memory()
+            free_memory()
         return self.used_bytes() + need_bytes <= self.budget_bytes
 
     def _wait_for_room(self, ref: PartRef) -> None:
@@ -231,10 +235,10 @@ class Pool:
             return self.loader.load(ref), None
         except RenderFailed as failure:
             return None, failure
-        except torch.OutOfMemoryError:
-            message = f"{ref.label} does not fit into the device's memory."
-            return None, RenderFailed(code="out_of_memory", message=message, retryable=True)
         except Exception as error:  # A damaged file may fail anywhere in the libraries; it must cost its own jobs only.
+            if is_out_of_memory(error):
+                message = f"{ref.label} does not fit into the device's memory."
+                return None, RenderFailed(code="out_of_memory", message=message, retryable=True)
             logger.exception("Loading %s failed.", ref.label)
             message = f"{ref.label} cannot be loaded: {type(error).__name__}."
             return None, RenderFailed(code="model_unreadable", message=message)
@@ -253,7 +257,7 @@ def _gib(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f}"
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
     """Modules refer to each other in circles, so the collector must run before memory can be handed back."""
     gc.collect()
     if torch.cuda.is_available():

@@ -11,12 +11,15 @@ from collections.abc import Hashable
 import torch
 
 from inference.engine import operations
-from inference.engine.errors import RenderFailed
+from inference.engine.capacity import Capacity
+from inference.engine.errors import RenderFailed, is_out_of_memory
 from inference.engine.families.base import Sample
+from inference.engine.pool import free_memory
 from inference.engine.previews import Previews
+from inference.engine.relief import Relief
 from inference.engine.settings import EngineSettings
 from inference.engine.tally import Tally
-from inference.engine.work import Row, failure_of, is_out_of_memory
+from inference.engine.work import Row, failure_of
 
 logger = logging.getLogger(__name__)
 # So many pictures share the decoder, within the memory of one of 1024 x 1024 px. Measured on a CPU: four take up to two
@@ -25,15 +28,10 @@ DECODED_MAX, DECODED_LATENTS = 4, 128 * 128
 
 
 class Stepper:
-    """`row_caps` remembers, by bucket, how many rows fit since memory ran out."""
-
-    def __init__(self, settings: EngineSettings, device: torch.device, tally: Tally) -> None:
-        self.settings, self.device, self.tally = settings, device, tally
-        self.row_caps: dict[Hashable, int] = {}
+    def __init__(self, settings: EngineSettings, tally: Tally, relief: Relief) -> None:
+        self.settings, self.tally, self.relief = settings, tally, relief
+        self.capacity = Capacity(settings.max_rows)
         self.previews = Previews(settings.preview_percent, tally.clock)
-
-    def capacity(self, bucket: Hashable) -> int:
-        return self.row_caps.get(bucket, self.settings.max_rows)
 
     def step(self, rows: list[Row]) -> None:
         """One shared forward of rows of one bucket; pictures that it completes are decoded and delivered."""
@@ -58,28 +56,43 @@ class Stepper:
                 with self.tally.blame([row.work]):
                     self.deliver(row, pixels)
 
-    def _predict(self, rows: list[Row]) -> list[tuple[Row, torch.Tensor]]:
-        """One forward for all. If it fails: half the rows when memory ran out, else each alone to find the guilty."""
+    def _predict(self, rows: list[Row], *, last: bool = False) -> list[tuple[Row, torch.Tensor]]:
+        """One forward for all. If it fails: with less when memory ran out, else each alone to find the guilty."""
         drawing, samples = rows[0].work.drawing, [row.sample for row in rows if row.sample]
         assert drawing is not None
+        bucket, weight = rows[0].bucket, sum(row.weight for row in rows)
+        allowed = self.capacity.of(bucket)
         try:
-            predictions = drawing.predict(samples, self.capacity(rows[0].bucket))
-            self.tally.counts["forwards"] += 1
-            self.tally.counts["forward_rows"] += sum(row.weight for row in rows)
-            return list(zip(rows, predictions, strict=True))
+            predictions = drawing.predict(samples, allowed)
         except Exception as error:
-            if is_out_of_memory(error):
-                self.tally.counts["oom"] += 1
-                self.row_caps[rows[0].bucket] = max(sum(row.weight for row in rows) // 2, 1)
-            if len(rows) == 1:
-                rows[0].work.fail(failure_of(error))
-                logger.warning("A step of %s failed.", rows[0].work.spec.token, exc_info=error)
-                return []
-            out_of_memory = is_out_of_memory(error)
-        if out_of_memory:
-            self._release_memory()
-            return self._predict(rows[: len(rows) // 2])
+            failure = failure_of(error)
+            logger.warning("A step of %s failed.", rows[0].work.spec.token, exc_info=error)
+        else:
+            self.tally.counts["forwards"] += 1
+            self.tally.counts["forward_rows"] += weight
+            self.capacity.held(bucket, weight)
+            return list(zip(rows, predictions, strict=True))
+        if is_out_of_memory(failure):
+            self.tally.counts["oom"] += 1
+            self.capacity.ran_out(bucket, min(weight, allowed))
+            return self._predict_with_less(rows, min(weight, allowed), failure, last=last)
+        if len(rows) == 1:
+            rows[0].work.fail(failure)
+            return []
         return [pair for row in rows for pair in self._predict([row])]
+
+    def _predict_with_less(
+        self, rows: list[Row], tried: int, failure: RenderFailed, *, last: bool
+    ) -> list[tuple[Row, torch.Tensor]]:
+        """Half the pictures; one alone with half the rows at a time; at last one row, with nothing idle in memory."""
+        if len(rows) > 1 or tried > 1:
+            free_memory()
+            return self._predict(rows[: max(len(rows) // 2, 1)])
+        if not last:
+            self.relief.make_room()
+            return self._predict(rows, last=True)
+        rows[0].work.fail(failure)
+        return []
 
     def _advance(self, pairs: list[tuple[Row, torch.Tensor]]) -> list[Row]:
         """The schedulers' step, of several at once where they keep one pace; if that fails, each alone."""
@@ -124,7 +137,7 @@ class Stepper:
                 rows[0].work.fail(failure_of(error))
                 logger.warning("Decoding %s failed.", rows[0].work.spec.token, exc_info=error)
                 return []
-        self._release_memory()
+        free_memory()
         if len(rows) > 1:
             return [pair for row in rows for pair in self._decode([row])]
         pairs: list[tuple[Row, torch.Tensor]] = []
@@ -134,12 +147,9 @@ class Stepper:
 
     def deliver(self, row: Row, pixels: torch.Tensor) -> None:
         assert row.work.drawing is not None
-        operations.finish(row, row.work.drawing.picture(pixels), self.settings)
+        image = row.work.drawing.picture(pixels)
+        self.relief.second_try(lambda: operations.finish(row, image, self.settings))
         self.tally.counts["images_done"] += 1
-
-    def _release_memory(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _at_one_pace(pairs: list[tuple[Row, torch.Tensor]]) -> list[list[tuple[Row, torch.Tensor]]]:

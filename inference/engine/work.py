@@ -14,7 +14,7 @@ from PIL import Image
 
 from inference.engine import events
 from inference.engine.drawing import DRAWS, Drawing
-from inference.engine.errors import RenderFailed
+from inference.engine.errors import RenderFailed, is_out_of_memory
 from inference.engine.families.base import Sample
 from inference.engine.outputs import EngineImage, EngineOutput, JobProgress
 from inference.engine.parts import PartRef
@@ -174,8 +174,3 @@ def failure_of(error: BaseException) -> RenderFailed:
         message = "The device's memory does not suffice for this picture. Ask for a smaller one."
         return RenderFailed(code="out_of_memory", message=message, retryable=True)
     return RenderFailed(code="engine_error", message=f"The engine failed: {type(error).__name__}.", retryable=True)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has a type of its own; the CPU's allocator raises a RuntimeError with these words."""
-    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate" in str(error)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
-from inference.engine.errors import RenderFailed
+from inference.engine.errors import RenderFailed, is_out_of_memory
 from inference.engine.pixels import OUTPUT_MAX_PX, check_size, has_alpha, opaque, upright, visible_colours
 from inference.engine.upscale.layouts import Network, build
 from inference.engine.weightfile import read_state
@@ -78,7 +78,9 @@ class Upscaler:
             try:
                 enlarged = self._enlarge(pixels, factor, tile_px, overlap_px, on_tile)
                 break
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 tile_px = _smaller(tile_px, error)
         result = Image.fromarray(enlarged)
         if has_alpha(image):
@@ -131,7 +133,7 @@ def _check(image: Image.Image, factor: int, tile_px: int, overlap_px: int) -> No
     check_size(image.width * factor, image.height * factor, limit_px=OUTPUT_MAX_PX, what="enlarged picture")
 
 
-def _smaller(tile_px: int, error: torch.OutOfMemoryError) -> int:
+def _smaller(tile_px: int, error: Exception) -> int:
     if tile_px // 2 < TILE_MIN_PX:
         message = f"Not enough memory on the device to enlarge even a tile of {tile_px} px."
         raise RenderFailed(code="out_of_memory", message=message, retryable=True) from error

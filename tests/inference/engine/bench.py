@@ -52,7 +52,7 @@ class Bench:
         loader = PartLoader(Loader(self.settings, torch.device("cpu"), torch.float32))
         self.pool = Pool(loader, self.settings.memory_budget_bytes or 2**30, lambda: None)
         self.loop = Loop(self.settings, self.pool, torch.device("cpu"), torch.float32, clock)
-        self.recorded = RecordingStepper(self.settings, self.loop.device, self.loop.tally)
+        self.recorded = RecordingStepper(self.settings, self.loop.tally, self.loop.relief)
         self.loop.stepper = self.recorded
         self.pool.open()
 

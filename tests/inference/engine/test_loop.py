@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from inference.engine.errors import RenderFailed
 from inference.engine.fairness import FairShare
-from inference.engine.families.unet import UNetFamily
 from inference.engine.spec import Operation
 from tests.inference.engine.bench import Bench, apart, model, noise_picture, spec
+from tests.inference.engine.sabotage import Sabotage
 from tests.support import tiny_models
 
 SAME = 1e-5
@@ -146,19 +145,6 @@ class TestCancel:
         assert all(resident.borrowed == 0 for resident in bench.pool.residents.values())
 
 
-class Sabotage:
-    """Breaks the network's forward for chosen rows."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
-        real = UNetFamily.forward
-
-        def forward(family: Any, model: Any, batch: Any) -> torch.Tensor:
-            act(batch)
-            return real(family, model, batch)
-
-        monkeypatch.setattr(UNetFamily, "forward", forward)
-
-
 def tokens(bench: Bench) -> set[str]:
     return {token for rows in bench.recorded.forwards for token, _ in rows}
 
@@ -178,55 +164,6 @@ class TestFailures:
         assert failure.value.code == "not_a_number"
         monkeypatch.undo()
         assert apart(bench.recorded.pixels[good.spec.token, 0], bench.draw(spec(SD15, seed=5))) <= SAME
-
-    def test_memory_that_runs_out_halves_the_batch(self, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def limit(batch: Any) -> None:
-            if len(batch.rows) > 4:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-
-        Sabotage(monkeypatch, limit)
-        bench = Bench(model_dir)
-        jobs = [bench.submit(spec(SD15, seed=i)) for i in range(6)]
-        bench.finish(*jobs)
-        assert bench.loop.tally.counts["oom"] == 1 + 1  # 12 rows, then 6; the bucket remembers 3 for the rest.
-        assert bench.loop.snapshot.oom_count == 2
-        monkeypatch.undo()
-        for job in jobs:
-            alone = bench.draw(spec(SD15, seed=job.spec.seed))
-            assert apart(bench.recorded.pixels[job.spec.token, 0], alone) <= SAME
-        bench.close()
-
-    def test_memory_that_does_not_suffice_for_one_fails_that_one(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def limit(batch: Any) -> None:
-            if batch.latents.shape[-1] > 8:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-
-        Sabotage(monkeypatch, limit)
-        large, small = bench.submit(spec(SD15, width_px=96)), bench.submit(spec(SD15))
-        bench.finish(small)
-        with pytest.raises(RenderFailed) as failure:
-            bench.finish(large)
-        assert failure.value.code == "out_of_memory"
-        assert failure.value.retryable
-
-    def test_the_decoder_gets_a_second_try_in_tiles(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        from diffusers import AutoencoderKL
-
-        real = AutoencoderKL.decode
-        tiled = []
-
-        def decode(vae: Any, *args: Any, **kwargs: Any) -> Any:
-            tiled.append(vae.use_tiling)
-            if len(tiled) == 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return real(vae, *args, **kwargs)
-
-        monkeypatch.setattr(AutoencoderKL, "decode", decode)
-        bench.finish(bench.submit(spec(SD15)))
-        assert tiled == [False, True]
-        assert not bench.pool.residents[next(iter(bench.pool.residents))].part.value.vae.use_tiling
 
     def test_an_unknown_failure_is_traced_to_the_job_that_causes_it(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
