@@ -49,6 +49,10 @@ class ImageModel(models.Model):
     # and `call` (the fields of the API that made it).
     examples = models.JSONField(default=list, blank=True)
     published = models.BooleanField(default=True)
+    # Announced to those who use it: from when, until when it is kept, and what to use instead.
+    deprecated_at = models.DateTimeField(null=True, blank=True)
+    sunset_at = models.DateTimeField(null=True, blank=True)
+    replaced_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
 

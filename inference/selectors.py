@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 
 from inference.engine.spec import Family
 from inference.errors import GenerationNotFound, ModelNotFound
@@ -36,16 +39,39 @@ class CatalogueModel:
     guidance_scale_default: float
     scheduler_default: str
     samples_max: int
+    deprecated_at: datetime | None
+    sunset_at: datetime | None
+    # The id of the model to use instead; empty for none.
+    replacement: str
 
 
-_FIELDS = tuple(CatalogueModel.__dataclass_fields__)
+_FIELDS = tuple(name for name in CatalogueModel.__dataclass_fields__ if name != "replacement")
 
 
 def model_find(model_id: str) -> CatalogueModel:
-    row = ImageModel.objects.filter(model_id=model_id, published=True).values(*_FIELDS).first()
+    found = ImageModel.objects.filter(model_id=model_id, published=True)
+    row = found.values(*_FIELDS, replacement=Coalesce("replaced_by__model_id", Value(""))).first()
     if row is None:
         raise ModelNotFound(model_id=model_id)
     return CatalogueModel(**row | {"family": Family(row["family"]), "operations": tuple(row["operations"])})
+
+
+class ListHolds(Func):
+    """Whether a JSON list holds exactly this text: for filters, in the words of each database."""
+
+    output_field = BooleanField()
+
+    def __init__(self, column: str, value: str) -> None:
+        super().__init__(F(column))
+        self.value = value
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+        column, params = compiler.compile(self.source_expressions[0])
+        return f"EXISTS (SELECT 1 FROM json_each({column}) AS held WHERE held.value = %s)", [*params, self.value]  # noqa: S608 - placeholders alone
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+        column, params = compiler.compile(self.source_expressions[0])
+        return f"({column} @> %s::jsonb)", [*params, json.dumps([self.value])]
 
 
 def models_published() -> QuerySet[ImageModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -31,7 +32,7 @@ def price_codes() -> list[str]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def model_edit(request: StaffRequest, model_id: str) -> HttpResponse:
     model = get_object_or_404(ImageModel, model_id=model_id)
-    before = {name: getattr(model, name) for name in FIELDS}
+    before = _values(model)
     form = ModelForm(request.POST or None, instance=model, codes=sorted({*price_codes(), model.price_code}))
     if request.method == "POST" and form.is_valid():
         _model_save(request, form, before)
@@ -40,10 +41,17 @@ def model_edit(request: StaffRequest, model_id: str) -> HttpResponse:
     return console_render(request, "backoffice/model.html", {"model": model, "form": form})
 
 
+def _values(model: ImageModel) -> dict[str, Any]:
+    """The row as the record of staff keeps it: plain values."""
+    values = {name: getattr(model, name) for name in FIELDS}
+    plain = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
+    return values | plain | {"replaced_by": model.replaced_by and model.replaced_by.model_id}
+
+
 @transaction.atomic
 def _model_save(request: StaffRequest, form: ModelForm, before: dict[str, Any]) -> None:
     model: ImageModel = form.save()
-    after = {name: getattr(model, name) for name in FIELDS}
+    after = _values(model)
     changed = [name for name in FIELDS if before[name] != after[name]]
     if changed:
         staff_action_record(

@@ -20,6 +20,7 @@ FIELDS = (
     "name", "description", "provider", "family", "operations", "source", "revision", "variant", "prediction_type",
     "trigger_words", "price_code", "width_px_default", "height_px_default", "side_px_min", "side_px_max",
     "steps_default", "steps_max", "guidance_scale_default", "scheduler_default", "samples_max", "licence", "tags",
+    "deprecated_at", "sunset_at", "replaced_by",
 )  # fmt: skip
 
 
@@ -35,11 +36,20 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ImageModel
         fields = FIELDS
-        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 3}),
+            "deprecated_at": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+            "sunset_at": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        }
+        help_texts = {
+            "deprecated_at": "UTC. From then on pages warn, and the API's replies carry Deprecation, Sunset and Link.",
+            "sunset_at": "UTC. Until then it is promised to be here; hide it by hand afterwards.",
+        }
 
     def __init__(self, *args: Any, codes: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["tags"] = ", ".join(self.instance.tags)
+        self.fields["replaced_by"].queryset = ImageModel.objects.exclude(pk=self.instance.pk).order_by("model_id")  # type: ignore[attr-defined]
         self.fields["price_code"] = forms.ChoiceField(choices=[(code, code) for code in codes])
 
     def clean_tags(self) -> list[str]:
@@ -53,6 +63,8 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]
         for side in ("width_px_default", "height_px_default"):
             if low and high and data.get(side) and not low <= data[side] <= high:
                 self.add_error(side, f"It is not between {low} and {high}.")
+        if data.get("sunset_at") and not (data.get("deprecated_at") and data["deprecated_at"] < data["sunset_at"]):
+            self.add_error("sunset_at", "It needs a day of deprecation before it.")
         if data.get("steps_default") and data.get("steps_max") and data["steps_default"] > data["steps_max"]:
             self.add_error("steps_default", "It is above the most steps.")
         return data

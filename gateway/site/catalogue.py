@@ -9,6 +9,7 @@ from datetime import datetime
 from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, QueryDict
+from django.utils import timezone
 
 from gateway.site.facets import FACETS, FAMILY_NAMES, SORTS, Facet, facets_of, narrowed, ordered, with_speed
 from gateway.site.plans import price_rows
@@ -21,7 +22,18 @@ from inference.storage import get_storage
 PER_PAGE = 48
 RELATED_MAX = 4
 # Only what the list shows: a page of 48 must not drag descriptions of ten thousand.
-_SHOWN = ("id", "model_id", "provider", "name", "family", "operations", "price_code", "thumbnail", "licence")
+_SHOWN = (
+    "id",
+    "model_id",
+    "provider",
+    "name",
+    "family",
+    "operations",
+    "price_code",
+    "thumbnail",
+    "licence",
+    "deprecated_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,11 @@ class Entry:
         if not name or name.startswith(("/", "https://", "http://")):
             return name
         return get_storage().url(name)
+
+    @property
+    def deprecated(self) -> bool:
+        since = self.model.deprecated_at
+        return since is not None and since <= timezone.now()
 
     @property
     def family_name(self) -> str:

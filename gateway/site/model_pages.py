@@ -68,6 +68,7 @@ def model_render(
         "section": "models",
         "model": model,
         "entry": entry,
+        **_ending(entry),
         "fields": fields_of(model),
         "form": form,
         "fault": fault,
@@ -81,6 +82,14 @@ def model_render(
         **_of_reader(request, membership, model, now),
     }
     return varied(render(request, "models/page.html", context, status=status))
+
+
+def _ending(entry: catalogue.Entry) -> dict[str, Any]:
+    """Whether the model is about to go, and the published one that takes its place."""
+    if not entry.deprecated:
+        return {}
+    replacement = ImageModel.objects.filter(pk=entry.model.replaced_by_id or 0, published=True).first()
+    return {"deprecated": True, "replacement": replacement}
 
 
 def _job(membership: Membership | None, text: str, model: ImageModel) -> Generation | None:
@@ -130,9 +139,11 @@ def _of_reader(request: HttpRequest, membership: Membership | None, model: Image
 @require_safe
 def model_markdown(request: HttpRequest, provider: str, slug: str) -> HttpResponse:
     model = catalogue.model_at(provider=provider, slug=slug)
+    entry = catalogue.entries([model], now=timezone.now())[0]
     context = {
         "model": model,
-        "entry": catalogue.entries([model], now=timezone.now())[0],
+        "entry": entry,
+        **_ending(entry),
         "fields": fields_of(model),
         "examples": examples_of(model),
         "samples": samples(base_url=base_url(request), key="$API_KEY", body=first_body(model))[:2],

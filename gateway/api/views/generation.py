@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.conf import settings
 
 from gateway.api.authentication import SCOPE_GENERATE
+from gateway.api.deprecation import deprecation_headers
 from gateway.api.idempotency import body_digest, generation_replayed, idempotency_key_of
 from gateway.api.limits import limit_headers, usage_of
 from gateway.api.orders import order_build
@@ -34,7 +36,9 @@ def generate(call: Call, route: Route, _id: str) -> Reply:
         call, endpoint=route.path, version=route.version, profile=route.profile, caller=caller, body_digest=digest
     )
     placement = generation_place(caller=caller, order=order, idempotency_key=key, now=call.now)
-    return _answer(call, route, placement.generation, placement.decision, just_placed=placement.created)
+    reply = _answer(call, route, placement.generation, placement.decision, just_placed=placement.created)
+    ending = deprecation_headers(order.model, base_url=call.base_url, now=call.now)
+    return replace(reply, headers={**reply.headers, **ending}) if ending else reply
 
 
 def _answer(

@@ -16,16 +16,18 @@ from gateway.api.views.callers import authenticate
 from inference.engine import scheduler_names
 from inference.engine.spec import Family
 from inference.models import ImageModel
-from inference.selectors import models_published, queue_length
+from inference.selectors import ListHolds, models_published, queue_length
 
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 SEARCH_CHARS_MAX = 100
+# What _legacy shows: descriptions of ten thousand models are enough to carry.
+LEGACY_COLUMNS = ("model_id", "created_at", "trigger_words", "name", "description", "thumbnail")
 
 
 def legacy_list(call: Call, route: Route, _id: str) -> Reply:
     """v3 and v4: a bare list."""
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
-    return Reply([_legacy(model) for model in models_published()])
+    return Reply([_legacy(model) for model in models_published().only(*LEGACY_COLUMNS)])
 
 
 def _legacy(model: ImageModel) -> dict[str, Any]:
@@ -42,7 +44,9 @@ def _legacy(model: ImageModel) -> dict[str, Any]:
 
 def enterprise_list(call: Call, route: Route, _id: str) -> Reply:
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
-    models = [{"model_id": model.model_id, "load_data": _legacy(model)} for model in models_published()]
+    models = [
+        {"model_id": model.model_id, "load_data": _legacy(model)} for model in models_published().only(*LEGACY_COLUMNS)
+    ]
     return Reply({"status": "success", "models": models})
 
 
@@ -54,33 +58,33 @@ def search(call: Call, route: Route, _id: str) -> Reply:
     limit = fields.whole("limit", "per_page", default=PAGE_DEFAULT, low=1, high=PAGE_MAX)
     found = _found(fields)
     fields.check()
+    total = found.count()
     shown = found[(page - 1) * limit : page * limit]
     body = {
         "status": "success",
         "data": [_described(model) for model in shown],
         "page": page,
         "limit": limit,
-        "total": len(found),
-        "pages": -(-len(found) // limit),
+        "total": total,
+        "pages": -(-total // limit),
         "request_id": call.request_id,
     }
     return Reply(body)
 
 
-def _found(fields: Fields) -> list[ImageModel]:
-    models: QuerySet[ImageModel] = models_published()
+def _found(fields: Fields) -> QuerySet[ImageModel]:
+    models = models_published().select_related("replaced_by")
     if text := fields.text("search", "q", "query", "keywords", chars_max=SEARCH_CHARS_MAX):
         models = models.filter(Q(model_id__icontains=text) | Q(name__icontains=text) | Q(description__icontains=text))
     if family := fields.text("family", "model_category", "category", chars_max=40):
         models = models.filter(family=family)
     if provider := fields.text("provider", chars_max=60):
         models = models.filter(provider=provider)
-    feature = fields.text("feature", "operation", chars_max=40)
-    tag = fields.text("tag", "tags", chars_max=60)
-    # Lists inside JSON: a catalogue is small, and both databases then agree.
-    return [
-        model for model in models if (not feature or feature in model.operations) and (not tag or tag in model.tags)
-    ]
+    if feature := fields.text("feature", "operation", chars_max=40):
+        models = models.filter(ListHolds("operations", feature))
+    if tag := fields.text("tag", "tags", chars_max=60):
+        models = models.filter(ListHolds("tags", tag))
+    return models
 
 
 def _described(model: ImageModel) -> dict[str, Any]:
@@ -92,6 +96,9 @@ def _described(model: ImageModel) -> dict[str, Any]:
         "features": model.operations,
         "tags": model.tags,
         "licence": model.licence,
+        "deprecated_at": model.deprecated_at and model.deprecated_at.isoformat(),
+        "sunset_at": model.sunset_at and model.sunset_at.isoformat(),
+        "replaced_by": model.replaced_by and model.replaced_by.model_id,
         "defaults": {
             "width": model.width_px_default,
             "height": model.height_px_default,
@@ -111,35 +118,40 @@ def _described(model: ImageModel) -> dict[str, Any]:
 def one(call: Call, route: Route, model_id: str) -> Reply:
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
     model_of(model_id)
-    model = models_published().get(model_id=model_id)
+    model = models_published().select_related("replaced_by").get(model_id=model_id)
     return Reply({"status": "success", "data": _described(model), "request_id": call.request_id})
 
 
 def filters(call: Call, route: Route, _id: str) -> Reply:
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
-    models = list(models_published())
-    features = sorted({feature for model in models for feature in model.operations})
-    families = [family.value for family in Family if any(model.family == family.value for model in models)]
-    data = {"features": features, "families": families, "providers": _providers(models), "tags": _tags(models)}
+    families = set(models_published().order_by().values_list("family", flat=True).distinct())
+    data = {
+        "features": _in_lists("operations"),
+        "families": [family.value for family in Family if family.value in families],
+        "providers": _providers(),
+        "tags": _in_lists("tags"),
+    }
     return Reply({"status": "success", "data": data})
 
 
 def tags(call: Call, route: Route, _id: str) -> Reply:
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
-    return Reply({"status": "success", "data": _tags(list(models_published()))})
+    return Reply({"status": "success", "data": _in_lists("tags")})
 
 
 def providers(call: Call, route: Route, _id: str) -> Reply:
     authenticate(call, SCOPE_READ, SCOPE_GENERATE)
-    return Reply({"status": "success", "data": _providers(list(models_published()))})
+    return Reply({"status": "success", "data": _providers()})
 
 
-def _tags(models: list[ImageModel]) -> list[str]:
-    return sorted({tag for model in models for tag in model.tags})
+def _in_lists(column: str) -> list[str]:
+    """Every entry of that column's lists, once: the database hands over each different list, not each model."""
+    lists = models_published().order_by().values_list(column, flat=True).distinct()
+    return sorted({entry for entries in lists for entry in entries})
 
 
-def _providers(models: list[ImageModel]) -> list[str]:
-    return sorted({model.provider for model in models})
+def _providers() -> list[str]:
+    return list(models_published().order_by("provider").values_list("provider", flat=True).distinct())
 
 
 def schedulers(call: Call, route: Route, _id: str) -> Reply:
