@@ -16,9 +16,11 @@ from billing.models import Price
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.catalogue_forms import FIELDS, ImportForm, ModelForm
+from gateway.backoffice.examples import ExampleForm
 from gateway.backoffice.navigation import console_render
 from gateway.importing import ImportRefused, import_begin, import_retry
 from gateway.models import ImportState, ModelImport
+from gateway.site.examples import examples_listed
 from inference.models import ImageModel
 
 NEWEST = 20
@@ -38,7 +40,8 @@ def model_edit(request: StaffRequest, model_id: str) -> HttpResponse:
         _model_save(request, form, before)
         messages.success(request, f"{model.model_id} is changed; calls see it within a second.")
         return redirect("backoffice:models")
-    return console_render(request, "backoffice/model.html", {"model": model, "form": form})
+    context = {"model": model, "form": form, "examples": examples_listed(model), "example_form": ExampleForm()}
+    return console_render(request, "backoffice/model.html", context)
 
 
 def _values(model: ImageModel) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Example:
 
     url: str
     call: dict[str, Any]
+    # How the catalogue names the picture; empty where it is no entry of the catalogue.
+    name: str = ""
 
     @property
     def prompt(self) -> str:
@@ -37,12 +39,17 @@ class Example:
 
 def examples_of(model: ImageModel) -> list[Example]:
     """The operator's own; the embedded model shows the pictures of the product page. Unusable entries are left out."""
-    found = [example for entry in model.examples[:EXAMPLES_MAX] if (example := _example(entry))]
+    found = examples_listed(model)
     if not found and model.source == DEMO_SOURCE:
         found = [
             Example(p.url, {"prompt": p.prompt, "seed": p.seed, "num_inference_steps": p.steps}) for p in pictures()
         ]
     return found
+
+
+def examples_listed(model: ImageModel) -> list[Example]:
+    """The entries of the catalogue alone."""
+    return [example for entry in model.examples[:EXAMPLES_MAX] if (example := _example(entry))]
 
 
 def _example(entry: Any) -> Example | None:
@@ -53,4 +60,4 @@ def _example(entry: Any) -> Example | None:
         url = name if name.startswith("/") else get_storage().url(name)
     except KeyRefused:
         return None
-    return Example(url, entry["call"])
+    return Example(url, entry["call"], name)
