@@ -12,7 +12,7 @@ from django.core.mail import EmailMultiAlternatives
 from accounts.adapters import html_of
 from accounts.models import Membership, Role
 from billing.entitlements import billing_url
-from billing.models import MoneyNotice
+from billing.models import MoneyNotice, TopUp
 from billing.money import microusd_from_cents, usd_text
 
 logger = logging.getLogger(__name__)
@@ -50,21 +50,33 @@ def payment_failed(*, account_id: int, invoice: dict[str, Any], now: datetime) -
         key=f"invoice:{invoice['id']}:{invoice['attempt_count']}",
         subject="A payment failed",
         paragraphs=[
-            f"The payment of {amount} for your plan failed. Your plan stays for"
-            f" {settings.PAST_DUE_GRACE_DAYS} days; please check your card in the billing portal.",
+            f"The payment of {amount} for your plan failed. The card will be tried again, and your plan stays for"
+            f" {settings.PAST_DUE_GRACE_DAYS} days from then: please check the card in the billing portal.",
+            "After that the plan gives nothing until the invoice is paid. Your funds and free calls are untouched.",
         ],
         now=now,
     )
 
 
-def recharge_done(*, account_id: int, reference: str, amount_cents: int, now: datetime) -> None:
+def funds_added(*, top_up: TopUp, now: datetime) -> None:
+    """The receipt, of a top-up by hand or by auto-recharge."""
+    amount = dollars(microusd_from_cents(top_up.amount_cents))
+    how = "Auto-recharge added it with your saved card." if top_up.origin == TopUp.RECHARGE else "Thank you."
     tell_once(
-        account_id=account_id,
-        key=f"recharge:{reference}",
+        account_id=top_up.account_id,
+        key=f"receipt:{top_up.public_id}",
         subject="Funds were added",
-        paragraphs=[f"Auto-recharge added {dollars(microusd_from_cents(amount_cents))} with your saved card."],
+        paragraphs=[
+            f"{amount} was paid and is in your balance. {how}",
+            f"Receipt {top_up.receipt_number}: {billing_url()}receipts/{top_up.public_id}",
+        ],
         now=now,
     )
+
+
+def plan_told(*, account_id: int, key: str, subject: str, text: str, now: datetime) -> None:
+    """What became of a plan: it began, changed, ended, or an unpaid invoice stopped it."""
+    tell_once(account_id=account_id, key=key, subject=subject, paragraphs=[text], now=now)
 
 
 def recharge_failed(*, account_id: int, reference: str, reason: str, stopped: bool, now: datetime) -> None:

@@ -184,9 +184,7 @@ def _reason(problem: DomainError) -> str:
 def _succeeded(top_up: TopUp, payment_intent_id: str, now: datetime) -> None:
     topup_credit(top_up=top_up, payment_intent_id=payment_intent_id, now=now)
     AutoRecharge.objects.filter(pk=top_up.account_id).update(failures_in_row=0)
-    mails.recharge_done(
-        account_id=top_up.account_id, reference=top_up.public_id, amount_cents=top_up.amount_cents, now=now
-    )
+    mails.funds_added(top_up=top_up, now=now)
 
 
 def _failed(top_up: TopUp, reason: str, now: datetime) -> None:

@@ -256,6 +256,12 @@ def subscriptions_entitling(account_id: int, now: datetime) -> list[Subscription
     return list(Subscription.objects.filter(good, account_id=account_id, mode=mode_now()).exclude(plan_code=""))
 
 
+def subscription_shown(account_id: int) -> Subscription | None:
+    """The account's plan at the provider, in whatever state: not what is invoiced afterwards, nor what never began."""
+    mine = Subscription.objects.filter(account_id=account_id).exclude(status__in=Subscription.ENDED)
+    return mine.exclude(status="incomplete").exclude(plan_code=METERED).order_by("-created_at").first()
+
+
 def _plan_without(account_id: int) -> str:
     """Pay as you go for whoever has ever added funds, else free."""
     funded = LedgerEntry.objects.filter(wallet_id=account_id, amount_microusd__gt=0).exists()

@@ -112,5 +112,10 @@ class LedgerEntry(models.Model):
     def __str__(self) -> str:
         return f"{self.op_key}: {self.amount_microusd}"
 
+    @property
+    def top_up_id(self) -> str:
+        """The public id of the top-up that this entry credits; empty for every other entry."""
+        return self.op_key.removeprefix("topup:") if self.kind == EntryKind.TOP_UP else ""
+
     def delete(self, *args: Any, **kwargs: Any) -> Never:
         raise TypeError("Ledger entries are never deleted: post a correction instead.")

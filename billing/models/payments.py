@@ -90,6 +90,10 @@ class TopUp(models.Model):
     def __str__(self) -> str:
         return f"top-up {self.public_id} {self.state}"
 
+    @property
+    def receipt_number(self) -> str:
+        return f"R-{self.pk:06d}"
+
 
 class RefundState(models.TextChoices):
     PENDING = "pending"

@@ -30,7 +30,15 @@ from billing.money import MICROUSD_PER_CENT, cents_from_microusd
 from billing.prices import plans_for_sale
 from billing.recharge import card_page, card_saved, recharge_set
 from billing.services import wallet_settings
-from billing.subscriptions import attempt_follow, moment, portal_page, subscribe_page, subscription_refresh
+from billing.standing import standing_of
+from billing.subscriptions import (
+    attempt_follow,
+    moment,
+    portal_page,
+    subscribe_page,
+    subscription_refresh,
+    subscription_shown,
+)
 from billing.topups import CHOICES_CENTS, MINIMUM_CENTS, topup_page, topup_refresh, topup_start
 from gateway.dashboard.access import PAYERS, AccountRequest, account_page
 from gateway.dashboard.billing_forms import FundsForm, LimitsForm, RechargeForm
@@ -53,7 +61,7 @@ def _page(request: AccountRequest, *, status: int = 200, **forms: Form) -> HttpR
     now = timezone.now()
     wallet = Wallet.objects.get(pk=request.account.pk)
     recharge = AutoRecharge.objects.filter(pk=request.account.pk).first()
-    running = Subscription.objects.filter(account=request.account).exclude(status__in=Subscription.ENDED)
+    subscription = subscription_shown(request.account.pk)
     context = {
         "wallet": wallet,
         "plan": plan_in_force(wallet.plan_code, now),
@@ -67,7 +75,8 @@ def _page(request: AccountRequest, *, status: int = 200, **forms: Form) -> HttpR
         "recharge_form": RechargeForm.of(recharge),
         "recharge": recharge,
         "limits_form": LimitsForm.of(wallet),
-        "subscription": running.exclude(status="incomplete").order_by("-created_at").first(),
+        "subscription": subscription,
+        "standing": standing_of(subscription, now) if subscription else None,
         "plans": [(plan, plan.monthly_price_cents * MICROUSD_PER_CENT) for plan in plans_for_sale(now)],
         **forms,
     }

@@ -1,4 +1,4 @@
-"""The ledger as its owner reads it: every movement with the balance after it, as a page, as CSV, and by month."""
+"""The ledger as its owner reads it: every movement with the balance after it, as a page and as CSV."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from billing.entitlements import month_end, month_of
-from billing.models import EntryKind, LedgerEntry, UsageBucket
+from billing.models import EntryKind, LedgerEntry
 from billing.money import usd_text
 from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.usage import neutral
@@ -69,50 +69,38 @@ def _months(mine: Any) -> list[datetime]:
 @account_page(section="billing")
 @require_safe
 def ledger_csv(request: AccountRequest) -> StreamingHttpResponse:
-    """Every entry, oldest first, streamed. Texts that a spreadsheet would take for formulas are neutralised."""
+    """Every entry, or those of one UTC month (`?month=2026-11`), oldest first, with the balance after each."""
     rows = LedgerEntry.objects.filter(wallet_id=request.account.pk).order_by("id")
-    response = StreamingHttpResponse(_csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="ledger.csv"'
+    balance_microusd, name = 0, "ledger"
+    if asked := request.GET.get("month", ""):
+        start = month_asked(*asked.partition("-")[::2])
+        balance_microusd = rows.filter(created_at__lt=start).aggregate(s=Sum("amount_microusd"))["s"] or 0
+        rows, name = rows.filter(created_at__gte=start, created_at__lt=month_end(start)), f"ledger-{start:%Y-%m}"
+    response = StreamingHttpResponse(_csv_lines(rows, balance_microusd), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     return response
 
 
-def _csv_lines(rows: Any) -> Iterator[str]:
+def month_asked(year: str | int, month: str | int) -> datetime:
+    """The beginning of a month of the past or the running one. Raises Http404 for any other."""
+    try:
+        start = datetime(int(year), int(month), 1, tzinfo=UTC)
+    except ValueError:
+        raise Http404 from None
+    if start.year < 2020 or start > timezone.now():
+        raise Http404
+    return start
+
+
+def _csv_lines(rows: Any, balance_microusd: int) -> Iterator[str]:
+    """Texts that a spreadsheet would take for formulas are neutralised."""
     yield "id,time_utc,kind,amount_usd,balance_usd,generation,images,note,sandbox\r\n"
-    balance = 0
     fields = ("id", "created_at", "kind", "amount_microusd", "reference", "images", "note", "sandbox")
     for pk, at, kind, amount, reference, images, note, sandbox in rows.values_list(*fields).iterator(chunk_size=2000):
-        balance += amount
+        balance_microusd += amount
         line = io.StringIO()
-        money = [usd_text(amount), usd_text(balance)]
+        money = [usd_text(amount), usd_text(balance_microusd)]
         csv.writer(line).writerow(
             [pk, at.astimezone(UTC).isoformat(), kind, *money, reference or "", images, neutral(note), int(sandbox)]
         )
         yield line.getvalue()
-
-
-@account_page(section="billing")
-@require_safe
-def statement(request: AccountRequest, year: int, month: int) -> HttpResponse:
-    """One UTC month: what there was, what came and went by kind, what is left, and what was drawn for it."""
-    if not (2020 <= year <= 2100 and 1 <= month <= 12):
-        raise Http404
-    start = datetime(year, month, 1, tzinfo=UTC)
-    if start > timezone.now():
-        raise Http404
-    mine = LedgerEntry.objects.filter(wallet_id=request.account.pk)
-    within = mine.filter(created_at__gte=start, created_at__lt=month_end(start))
-    opening = mine.filter(created_at__lt=start).aggregate(s=Sum("amount_microusd"))["s"] or 0
-    kinds = list(within.values("kind").annotate(total=Sum("amount_microusd"), entries=Count("id")).order_by("kind"))
-    names = dict(EntryKind.choices)
-    used = UsageBucket.objects.filter(account_id=request.account.pk, bucket__gte=start, bucket__lt=month_end(start))
-    context = {
-        "month": start,
-        "opening_microusd": opening,
-        "kinds": [(names[row["kind"]], row["entries"], row["total"]) for row in kinds],
-        "closing_microusd": opening + sum(row["total"] for row in kinds),
-        "usage": used.values("model_id")
-        .annotate(made=Sum("calls"), images_made=Sum("images"), spent=Sum("amount_microusd"))
-        .order_by("-spent", "model_id"),
-        "account_name": request.account.name,
-    }
-    return render(request, "dashboard/billing/statement.html", context)

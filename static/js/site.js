@@ -5,3 +5,4 @@ import "./tabs.js";
 import "./dialog.js";
 import "./menu.js";
 import "./keys.js";
+import "./print.js";

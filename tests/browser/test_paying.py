@@ -104,7 +104,11 @@ def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Se
     balance = page.locator("tbody tr").first.locator("td").last.inner_text()
 
     page.goto("/dashboard/billing/")
-    page.get_by_role("button", name=re.compile("^Premium")).click()
+    page.get_by_role("link", name="Premium").click()
+    expect(page.get_by_role("row", name=re.compile("Covered without a limit"))).to_contain_text("Every model")
+    assert axe_faults(page) == []
+    photograph(page, "5-before-the-plan")
+    page.get_by_role("button", name="Continue to payment").click()
     page.wait_for_url(re.compile("127.0.0.1:.*/(pay|checkout|c)"))
     page.locator("form button").first.click()
     page.wait_for_url("**/dashboard/billing/plan/done**")

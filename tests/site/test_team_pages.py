@@ -71,7 +71,18 @@ ACCESS: dict[str, tuple[object, object]] = {
     "leave": (PERSON, PERSON),
     "account_choose": (None, E),
 }
-SOMEBODY_ELSE_TESTS = ("billing", "funds", "plan", "subscribe", "recharge", "spend", "invoices", "ledger", "statement")
+SOMEBODY_ELSE_TESTS = (
+    "billing",
+    "funds",
+    "plan",
+    "subscribe",
+    "recharge",
+    "spend",
+    "invoices",
+    "ledger",
+    "statement",
+    "receipt",
+)
 NUMBERS = {
     **dict.fromkeys(("key_id", "generation_id", "delivery_id", "invitation_id", "member_id"), 1),
     **dict.fromkeys(("link_id", "collection_id"), 1),
