@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Account, Membership, Role
 from billing import stripe_client
-from billing.errors import PaymentsNotConfigured
+from billing.errors import PaymentProviderRefused, PaymentProviderUnavailable, PaymentsNotConfigured
 from billing.models import Mode, StripeCustomer
 from billing.models.payments import public_id_new
 
 # Longer than the slowest call with its repetitions; a worker that died leaves no longer a gap than this.
 TURN = timedelta(seconds=90)
+DELETED_PER_RUN = 50
+logger = logging.getLogger(__name__)
 
 
 def mode_now() -> Mode:
@@ -49,6 +52,40 @@ def customer_ensure(*, account: Account, now: datetime) -> str:
 def customer_forget(*, stripe_id: str) -> None:
     """It was deleted at the provider: the next need makes another."""
     StripeCustomer.objects.filter(stripe_id=stripe_id).update(stripe_id=None, attempt=public_id_new())
+
+
+def customers_close(*, account_id: int, now: datetime) -> None:
+    """Note that the account's customers are to be deleted: in the transaction that closes the account."""
+    StripeCustomer.objects.filter(account_id=account_id, closing_since=None).update(closing_since=now)
+
+
+def _closing() -> QuerySet[StripeCustomer]:
+    return StripeCustomer.objects.filter(mode=mode_now(), closing_since__isnull=False)
+
+
+def customers_closing() -> bool:
+    return _closing().exists()
+
+
+def customers_delete(*, limit: int = DELETED_PER_RUN) -> int:
+    """Delete at the provider what belongs to closed accounts; how many. What fails, or is not told, comes again.
+
+    Events about payments of a deleted customer still find their account, by the payment.
+    """
+    gone = 0
+    for row in _closing().order_by("closing_since")[:limit]:
+        with turn_of(row.account_id) as mine:
+            if not mine:
+                continue
+            try:
+                if row.stripe_id:
+                    stripe_client.customer_delete(customer_id=row.stripe_id)
+            except (PaymentProviderRefused, PaymentProviderUnavailable) as problem:
+                logger.warning("The customer of closed account %s is not deleted yet: %s", row.account_id, problem)
+                continue
+            StripeCustomer.objects.filter(pk=row.pk).update(stripe_id=None, closing_since=None, attempt=public_id_new())
+            gone += 1
+    return gone
 
 
 def customer_of(account_id: int) -> str | None:

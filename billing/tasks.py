@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
+from billing.customers import customers_delete
 from billing.metered import metered_keep
 from billing.notices import notices_send
 from billing.recharge import recharges_run
@@ -32,6 +33,12 @@ def stripe_reconcile() -> None:
 def metered_subscriptions() -> None:
     if is_configured():
         metered_keep(now=timezone.now())
+
+
+@shared_task(name="billing.tasks.customers_of_closed_accounts")
+def customers_of_closed_accounts() -> None:
+    if is_configured():
+        customers_delete()
 
 
 @shared_task(name="billing.tasks.usage_export")

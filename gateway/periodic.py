@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from billing import tasks as billing_tasks
+from billing.customers import customers_closing
 from billing.metered import metered_waiting
 from billing.models import AutoRecharge
 from billing.stripe_client import is_configured
@@ -73,6 +74,11 @@ def payments_reconcile(now: datetime) -> None:
         billing_tasks.stripe_reconcile.delay()
 
 
+def customers_closed(now: datetime) -> None:
+    if is_configured() and customers_closing():
+        billing_tasks.customers_of_closed_accounts.delay()
+
+
 def auto_recharge(now: datetime) -> None:
     if is_configured() and AutoRecharge.objects.filter(enabled=True).exists():
         billing_tasks.recharge.delay()
@@ -136,6 +142,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("waiting", 10.0, waiting),
     ("places", 10.0, places),
     ("payment events", 1.0, payment_events),
+    ("customers of closed accounts", 60.0, customers_closed),
     ("auto-recharge", 15.0, auto_recharge),
     ("metered subscriptions", 60.0, metered_subscriptions),
     ("usage export", 5.0, usage_export),

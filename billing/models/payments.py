@@ -34,6 +34,8 @@ class StripeCustomer(models.Model):
     attempt = models.CharField(max_length=24, default=public_id_new)
     stripe_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
     busy_until = models.DateTimeField(null=True, blank=True)
+    # The account was closed: the customer is to be deleted at Stripe, from then on until it is.
+    closing_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -31,6 +31,7 @@ from billing.stripe_client.connection import API_VERSION, StripeConfig, connecte
 from billing.stripe_client.objects import (
     charge_retrieve,
     customer_create,
+    customer_delete,
     dispute_retrieve,
     events_list,
     invoice_payments_list,
@@ -65,6 +66,7 @@ __all__ = [
     "connected",
     "current_config",
     "customer_create",
+    "customer_delete",
     "dispute_retrieve",
     "events_list",
     "invoice_payments_list",

@@ -20,6 +20,15 @@ def customer_create(*, account_id: str, email: str, name: str, idempotency_key: 
     return customer
 
 
+def customer_delete(*, customer_id: str) -> None:
+    """Removes name, address, e-mail and cards there. Payments, refunds and invoices stay. Deleting twice is once."""
+    try:
+        call("customer_delete", lambda client: client.v1.customers.delete(customer_id))
+    except PaymentProviderRefused as refused:
+        if refused.fields.get("provider_code") != "resource_missing":
+            raise
+
+
 def payment_method_default_set(*, customer_id: str, payment_method_id: str) -> Plain:
     """Makes a saved method the one that invoices use."""
     customer: Plain = call(

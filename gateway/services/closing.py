@@ -13,6 +13,7 @@ from django.db.models import ProtectedError
 
 from accounts.mails import mail_send
 from accounts.models import Account, AccountEvent, ApiKey, Invitation, Membership, Role, User
+from billing.customers import customers_close
 from billing.models import AutoRecharge, Subscription, Wallet
 from gateway.models import (
     Collection,
@@ -62,6 +63,7 @@ def account_close(*, account: Account, now: datetime) -> None:
         for person in people:
             values = {"account": account.name}
             mail_send(template="account_closed", to=person.email, values=values, language=person.language)
+        customers_close(account_id=account.pk, now=now)
         _rows_delete(account)
         for person in people:
             if not Membership.objects.filter(user=person).exists():
