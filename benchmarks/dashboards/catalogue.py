@@ -10,7 +10,7 @@ from benchmarks.dashboards.part import Cast, Page, Part
 _MODELS = """
 INSERT INTO inference_imagemodel (model_id, provider, name, description, family, operations, source, revision, variant,
     prediction_type, trigger_words, price_code, width_px_default, height_px_default, side_px_min, side_px_max,
-    steps_default, steps_max, guidance_scale_default, scheduler_default, samples_max, licence, thumbnail, tags,
+    steps_default, steps_max, guidance_scale_default, scheduler_default, samples_max, licence, thumbnail, tags, examples,
     published, created_at, updated_at)
 SELECT 'bench-' || n, 'provider-' || n %% 50,
     (ARRAY['Lively', 'Quiet', 'Vivid', 'Dreamy', 'Sharp'])[1 + n %% 5] || ' '
@@ -19,7 +19,7 @@ SELECT 'bench-' || n, 'provider-' || n %% 50,
     (ARRAY['sd15', 'sdxl', 'sd3', 'flux'])[1 + n %% 4],
     CASE WHEN n %% 3 = 0 THEN '["text2img", "img2img", "inpaint"]' ELSE '["text2img"]' END::jsonb,
     'bench/' || n, '', '', '', '', (ARRAY['sd15', 'sdxl', 'other'])[1 + n %% 3], 512, 512, 64, 1024, 20, 50, 7.5, '',
-    4, (ARRAY['openrail', 'apache-2.0', 'non-commercial'])[1 + n %% 3], '', '[]'::jsonb, true,
+    4, (ARRAY['openrail', 'apache-2.0', 'non-commercial'])[1 + n %% 3], '', '[]'::jsonb, '[]'::jsonb, true,
     now() - n * interval '1 hour', now()
 FROM generate_series(1, %(rows)s) n
 """

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.contrib import messages
 from django.db import IntegrityError
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
@@ -25,6 +25,7 @@ from gateway.backoffice.sums import Parts, grouped, usage_parts
 from gateway.templatetags.units import price as price_text
 from inference.models import ImageModel
 
+PER_PAGE = 50
 MEASURES = {name: Sum(name) for name in ("images", "amount_microusd", "gpu_time_ms")}
 
 
@@ -53,14 +54,21 @@ def month_parts(now: datetime) -> Parts:
     return usage_parts(spans(now)[-1].start, now, through=house_folded_through())
 
 
-def margins(now: datetime) -> list[Margin]:
-    per_hour = fleet_cost_microusd_per_hour()
-    used = grouped(month_parts(now), "model_id", MEASURES)
-    models = list(ImageModel.objects.order_by("model_id"))
-    prices = {
-        code: price_in_force(price_code=code, account_id=None, now=now) for code in {m.price_code for m in models}
-    }
-    return [_margin(model, prices[model.price_code], used.get(model.model_id), per_hour) for model in models]
+def margins(now: datetime, *, search: str = "", page: int = 1) -> tuple[list[Margin], bool]:
+    """A page of the models that contain `search` in their id or name, what was charged most first; whether there are
+    more."""
+    used, per_hour = grouped(month_parts(now), "model_id", MEASURES), fleet_cost_microusd_per_hour()
+    fitting = ImageModel.objects.filter(Q(model_id__icontains=search) | Q(name__icontains=search))
+    nothing = dict.fromkeys(MEASURES, 0)
+    ordered = sorted(
+        fitting.values_list("model_id", flat=True), key=lambda one: (-used.get(one, nothing)["amount_microusd"], one)
+    )
+    shown = ordered[(page - 1) * PER_PAGE : page * PER_PAGE]
+    models = {model.model_id: model for model in ImageModel.objects.filter(model_id__in=shown)}
+    codes = {model.price_code for model in models.values()}
+    prices = {code: price_in_force(price_code=code, account_id=None, now=now) for code in codes}
+    rows = [_margin(models[one], prices[models[one].price_code], used.get(one), per_hour) for one in shown]
+    return rows, len(ordered) > page * PER_PAGE
 
 
 def _margin(model: ImageModel, price_microusd: int | None, row: dict[str, int] | None, per_hour: int) -> Margin:
@@ -79,11 +87,15 @@ def _margin(model: ImageModel, price_microusd: int | None, row: dict[str, int] |
 @staff_page(section="models", needs=Permission.LOOK)
 @require_safe
 def models(request: StaffRequest) -> HttpResponse:
-    now = timezone.now()
+    now, search = timezone.now(), request.GET.get("q", "").strip()[:120]
+    number = request.GET.get("page", "")
+    page = int(number) if number.isdecimal() and 0 < len(number) < 6 else 1
+    rows, more = margins(now, search=search, page=max(page, 1))
     versions = Price.objects.filter(account=None).order_by("price_code", "-effective_from").select_related("set_by")
     context = {
-        "margins": margins(now),
-        "codes": sorted(set(versions.values_list("price_code", flat=True))),
+        "margins": rows,
+        "search": search,
+        "next_page": max(page, 1) + 1 if more else None,
         "versions": versions,
         "per_hour": fleet_cost_microusd_per_hour(),
         "now": now,

@@ -96,7 +96,7 @@ def workers(request: StaffRequest) -> HttpResponse:
             Machine(worker, earned.get(worker.name, 0)) for worker in RenderWorker.objects.order_by("state", "name")
         ],
         "earned": sum(earned.values()),
-        "models": models_published().values_list("model_id", flat=True),
+        "models": models_published().values_list("model_id", flat=True)[:LISTED_MAX],
         "now": now,
     }
     return console_render(request, "backoffice/workers.html", context)
@@ -122,7 +122,7 @@ def _evict(worker: RenderWorker, asked: str) -> None:
 
 
 def _preload(worker: RenderWorker, asked: str) -> None:
-    model = get_object_or_404(ImageModel, model_id=asked)
+    model = ImageModel.objects.get(model_id=asked)
     ref = ModelRef(
         model_id=model.model_id,
         family=Family(model.family),
@@ -160,6 +160,9 @@ def worker_command(request: StaffRequest, name: str, command: str) -> HttpRespon
     asked = request.POST.get("model", "")[:120]
     if command not in COMMANDS or (command not in ("drain", "resume") and not asked):
         raise Http404
+    if command == "preload" and not ImageModel.objects.filter(model_id=asked).exists():
+        messages.error(request, f"There is no model {asked}.")
+        return redirect("backoffice:workers")
     _worker_record(worker, command, asked, request, timezone.now())
     try:
         COMMANDS[command](worker, asked)

@@ -10,6 +10,8 @@ from django.test import Client
 
 from accounts.models import User
 from accounts.staff import StaffRole, staff_roles_set
+from tests.conftest import Member
+from tests.support.money import fund, wallet_of
 
 AsStaff = Callable[[StaffRole], Client]
 
@@ -35,6 +37,16 @@ def as_staff(catalogue: None) -> AsStaff:
 @pytest.fixture
 def as_owner(as_staff: AsStaff) -> Client:
     return as_staff(StaffRole.OWNER)
+
+
+@pytest.fixture
+def payer(alice: Member) -> Member:
+    """alice with funds and without free calls."""
+    fund(alice.account, 10_000_000)
+    wallet = wallet_of(alice.account)
+    wallet.overrides = {"free_calls_per_day": 0}
+    wallet.save()
+    return alice
 
 
 @pytest.fixture

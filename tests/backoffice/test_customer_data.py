@@ -12,7 +12,7 @@ from accounts.staff import StaffRole, staff_roles_set
 from gateway.audit import audit
 from gateway.models import StaffAction
 from tests.backoffice.conftest import AsStaff, staff_member
-from tests.backoffice.test_home import paid_call, payer  # noqa: F401 - a fixture
+from tests.backoffice.test_home import paid_call
 from tests.conftest import Member
 
 
@@ -71,7 +71,7 @@ class TestData:
     def test_it_is_erased_only_by_number_and_the_books_stay_whole(
         self,
         as_owner: Client,
-        payer: Member,  # noqa: F811
+        payer: Member,
     ) -> None:
         paid_call(payer)
         wrong = {"erase-number": payer.account.pk + 1, "erase-reason": "asked by mail"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 import time_machine
 from django.db import connection
 from django.test import Client
@@ -19,7 +18,7 @@ from gateway.models import AuditRun, WebhookReceiver
 from gateway.services import generation_settle
 from inference.services import worker_seen
 from tests.conftest import Member
-from tests.support.money import fund, move_to, wallet_of
+from tests.support.money import fund, move_to
 from tests.support.orders import delivered, failed, place
 
 NOON = datetime(2026, 6, 17, 12, 7, tzinfo=UTC)
@@ -38,16 +37,6 @@ def today(*, per_hour_microusd: int = 0) -> tuple[Sums, Sums]:
     """Today as of NOON, and yesterday until then."""
     periods = spans(NOON)[:1]
     return compared(periods, calls_over(periods, None), per_hour_microusd=per_hour_microusd)[0]
-
-
-@pytest.fixture
-def payer(alice: Member) -> Member:
-    """alice with funds and without free calls."""
-    fund(alice.account, 10_000_000)
-    wallet = wallet_of(alice.account)
-    wallet.overrides = {"free_calls_per_day": 0}
-    wallet.save()
-    return alice
 
 
 class TestSpans:

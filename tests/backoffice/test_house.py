@@ -21,7 +21,7 @@ from gateway.models import AuditRun, StaffAction
 from gateway.services import generation_settle
 from inference.models import Generation, GenerationState, ImageModel
 from inference.services import worker_seen
-from tests.backoffice.test_home import paid_call, payer, report  # noqa: F401 - a fixture
+from tests.backoffice.test_home import paid_call, report
 from tests.conftest import Member
 from tests.support.money import move_to
 from tests.support.orders import failed, place
@@ -93,13 +93,30 @@ class TestLog:
 
 
 class TestModelsAndPrices:
-    def test_a_models_margin_is_its_charges_less_its_measured_time(self, payer: Member) -> None:  # noqa: F811
+    def test_a_models_margin_is_its_charges_less_its_measured_time(self, payer: Member) -> None:
         worker_seen(name="gpu-1", report=report(cost_microusd_per_hour=3_600_000), now=timezone.now())
         paid_call(payer)
-        row = margins(timezone.now() + timedelta(seconds=1))[0]
+        row = margins(timezone.now() + timedelta(seconds=1))[0][0]
         taken = -LedgerEntry.objects.get(kind=EntryKind.CAPTURE).amount_microusd
         assert (row.images, row.charged_microusd, row.gpu_microusd) == (1, taken, 900)
         assert row.margin_microusd == taken - 900
+
+    def test_ten_thousand_models_are_shown_page_by_page_the_best_paid_first(
+        self,
+        as_owner: Client,
+        payer: Member,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("gateway.backoffice.catalogue.PER_PAGE", 2)
+        for name in ("a", "b", "c"):
+            ImageModel.objects.create(model_id=name, name=name, family="sd15", source=name, price_code="sd15")
+        paid_call(payer)
+        first = as_owner.get("/console/models").context
+        assert [row.model.model_id for row in first["margins"]] == ["demo", "a"]
+        later = as_owner.get(f"/console/models?page={first['next_page']}").context
+        assert ([row.model.model_id for row in later["margins"]], later["next_page"]) == (["b", "c"], None)
+        found = as_owner.get("/console/models?q=B&page=x").context["margins"]
+        assert [row.model.model_id for row in found] == ["b"]
 
     def test_hiding_a_model_needs_a_reason_and_is_recorded(self, as_owner: Client) -> None:
         as_owner.post("/console/models/demo/publish", {"published": "no"})
@@ -113,7 +130,7 @@ class TestModelsAndPrices:
     def test_a_price_is_first_shown_as_what_it_would_have_earned(
         self,
         as_owner: Client,
-        payer: Member,  # noqa: F811
+        payer: Member,
     ) -> None:
         paid_call(payer, samples=4)
         versions = Price.objects.count()
@@ -123,7 +140,7 @@ class TestModelsAndPrices:
         assert shown.charged_microusd == -LedgerEntry.objects.get(kind=EntryKind.CAPTURE).amount_microusd
         assert (Price.objects.count(), StaffAction.objects.count()) == (versions, 0)
 
-    def test_accounts_with_a_price_of_their_own_are_left_out(self, payer: Member) -> None:  # noqa: F811
+    def test_accounts_with_a_price_of_their_own_are_left_out(self, payer: Member) -> None:
         paid_call(payer)
         Price.objects.create(price_code="sd15", account=payer.account, amount_microusd=1, effective_from=timezone.now())
         assert preview(price_code="sd15", amount_microusd=9, now=timezone.now()).images == 0
@@ -150,7 +167,7 @@ class TestMoney:
     def test_the_ledger_leaves_captures_out_until_they_are_asked_for(
         self,
         as_owner: Client,
-        payer: Member,  # noqa: F811
+        payer: Member,
     ) -> None:
         paid_call(payer)
         kinds = [entry.kind for entry in as_owner.get("/console/money").context["entries"]]
@@ -163,7 +180,7 @@ class TestMoney:
     def test_the_books_are_proved_on_demand_and_the_result_is_kept(
         self,
         as_owner: Client,
-        payer: Member,  # noqa: F811
+        payer: Member,
     ) -> None:
         paid_call(payer)
         as_owner.post("/console/money/prove")

@@ -21,7 +21,6 @@ from inference.models import Generation, GenerationState, RenderWorker
 from inference.services import worker_seen
 from inference.states import generation_lease
 from tests.backoffice.conftest import AsStaff
-from tests.backoffice.test_home import payer  # noqa: F401 - a fixture
 from tests.conftest import Member
 from tests.support.money import move_to
 from tests.support.orders import delivered, place
@@ -66,7 +65,7 @@ class TestWorkers:
 
     def test_each_worker_earns_what_its_own_calls_were_charged(
         self,
-        payer: Member,  # noqa: F811
+        payer: Member,
         worker: RenderWorker,
     ) -> None:
         now = timezone.now()
@@ -117,6 +116,13 @@ class TestWorkers:
     ) -> None:
         as_operations.post("/console/workers/gpu-1/preload", {"model": "demo"})
         assert sent[0][1][1]["model"]["source"] == "embedded:demo"
+
+    def test_a_model_that_there_is_not_is_told_and_neither_sent_nor_recorded(
+        self, as_operations: Client, worker: RenderWorker, sent: Sent
+    ) -> None:
+        answer = as_operations.post("/console/workers/gpu-1/preload", {"model": "dem"}, follow=True)
+        assert "There is no model dem." in answer.content.decode()
+        assert (sent, StaffAction.objects.count()) == ([], 0)
 
     @pytest.mark.parametrize("path", ["gpu-2/drain", "gpu-1/explode", "gpu-1/evict"])
     def test_what_there_is_not_is_not_found(

@@ -19,7 +19,7 @@ from gateway.models import Announcement, AuditRun, RefusalBucket, StaffAction
 from gateway.tasks import books_prove
 from inference.services import worker_seen
 from tests.backoffice.conftest import AsStaff
-from tests.backoffice.test_home import paid_call, payer  # noqa: F401 - a fixture
+from tests.backoffice.test_home import paid_call
 from tests.conftest import Member
 
 
@@ -171,7 +171,7 @@ class TestPayments:
 
 def test_an_account_gets_a_price_of_its_own_from_now_on(
     as_owner: Client,
-    payer: Member,  # noqa: F811
+    payer: Member,
     charlie: Member,
 ) -> None:
     url = f"/console/customers/{payer.account.pk}/price"
@@ -190,7 +190,7 @@ def test_an_account_gets_a_price_of_its_own_from_now_on(
 class TestBooks:
     def test_they_are_proved_once_a_day_by_themselves(
         self,
-        payer: Member,  # noqa: F811
+        payer: Member,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         paid_call(payer)

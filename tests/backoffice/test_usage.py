@@ -15,12 +15,12 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.models import EntryKind, LedgerEntry, UsageBucket, UsageHouseDay
 from billing.usage_days import house_fold
-from tests.backoffice.test_home import NOON, paid_call, payer  # noqa: F401 - a fixture
+from tests.backoffice.test_home import NOON, paid_call
 from tests.conftest import Member
 
 
 @pytest.fixture
-def two_spans(payer: Member, charlie: Member) -> None:  # noqa: F811
+def two_spans(payer: Member, charlie: Member) -> None:
     for days, member in ((1, payer), (1, charlie), (2, payer), (9, payer)):
         with time_machine.travel(NOON - timedelta(days=days), tick=False):
             paid_call(member)
@@ -118,7 +118,7 @@ class TestUsage:
         assert len(asked) <= 14
 
 
-def test_days_are_utc(as_owner: Client, payer: Member) -> None:  # noqa: F811
+def test_days_are_utc(as_owner: Client, payer: Member) -> None:
     with time_machine.travel(datetime(2026, 6, 17, 23, 59, tzinfo=UTC), tick=False):
         paid_call(payer)
     with time_machine.travel(datetime(2026, 6, 18, 0, 30, tzinfo=UTC), tick=False):
