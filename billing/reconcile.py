@@ -12,7 +12,8 @@ from accounts.errors import DomainError
 from billing import stripe_client
 from billing.customers import mode_now, turn_of
 from billing.disputes import FINAL, dispute_refresh
-from billing.errors import PaymentProviderUnavailable, SubscriptionExists
+from billing.errors import PaymentProviderUnavailable, PaymentsNotConfigured, SubscriptionExists
+from billing.fees import fees_read
 from billing.models import (
     AttemptState,
     Dispute,
@@ -59,8 +60,17 @@ def reconcile(*, now: datetime) -> None:
         _each(_running_subscriptions(), lambda row: _subscription(row, now), _account)
         _each(_open_refunds(now), lambda row: _refund(row, now), lambda row: row.top_up.account_id)
         _each(_open_disputes(), lambda row: dispute_refresh(stripe_id=row.stripe_id, now=now), _account)
+        _fees(now)
     except PaymentProviderUnavailable:
         logger.warning("The payment provider is away: reconciling goes on later")
+
+
+def _fees(now: datetime) -> None:
+    """A key that may not read the balance leaves fees unknown, and everything else as it is."""
+    try:
+        fees_read(now=now)
+    except PaymentsNotConfigured as problem:
+        logger.warning("The provider's fees stay unknown: %s", problem)
 
 
 def _account(row: Any) -> int:

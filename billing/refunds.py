@@ -19,28 +19,35 @@ from billing.money import microusd_from_cents, usd_text
 logger = logging.getLogger(__name__)
 
 
-def refund_make(*, top_up: TopUp, amount_cents: int, reason: str, by: User | None, now: datetime) -> Refund:
-    """Give a part of a top-up back. Raises RefundRefused when it is spent, held or refunded already.
+def refund_make(
+    *, top_up: TopUp, amount_cents: int, reason: str, by: User | None, now: datetime, left_cents: int | None = None
+) -> Refund:
+    """Give a part of a top-up back. Raises RefundRefused when it is spent, held or refunded already, or when not
+    exactly `left_cents` of it can be refunded: a form that is sent twice refunds once.
 
     PaymentProviderUnavailable leaves the row pending: the reconciler asks again with the same key.
     """
-    refund = _refund_debit(top_up, amount_cents, reason, by, now)
+    refund = _refund_debit(top_up, amount_cents, left_cents, reason, by, now)
     refund_send(refund=refund, now=now)
     refund.refresh_from_db()
     return refund
 
 
 @transaction.atomic
-def _refund_debit(top_up: TopUp, amount_cents: int, reason: str, by: User | None, now: datetime) -> Refund:
+def _refund_debit(
+    top_up: TopUp, amount_cents: int, left_cents: int | None, reason: str, by: User | None, now: datetime
+) -> Refund:
     wallet = wallet_lock(top_up.account_id)
     top_up.refresh_from_db()
     if not reason.strip():
         raise RefundRefused(reason="it needs a reason.")
     if top_up.state != TopUpState.PAID or top_up.payment_intent_id is None:
         raise RefundRefused(reason="the top-up was not paid.")
-    if not 0 < amount_cents <= refundable_cents(top_up):
-        left = usd_text(microusd_from_cents(refundable_cents(top_up)), places=2)
-        raise RefundRefused(reason=f"${left} of this top-up can be refunded.")
+    left = refundable_cents(top_up)
+    if not 0 < amount_cents <= left:
+        raise RefundRefused(reason=f"${usd_text(microusd_from_cents(left), places=2)} of this top-up can be refunded.")
+    if left_cents is not None and left_cents != left:
+        raise RefundRefused(reason="another refund of this top-up was made meanwhile.")
     if wallet.available_microusd < microusd_from_cents(amount_cents):
         raise RefundRefused(reason=f"the account has ${usd_text(wallet.available_microusd, places=2)} left.")
     refund = Refund.objects.create(

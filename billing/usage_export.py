@@ -105,6 +105,16 @@ def _send(row: UsageExport, customer_id: str, now: datetime) -> bool:
     return _state(row, ExportState.SENT)
 
 
+def exports_retry(*, ids: list[int], now: datetime) -> list[UsageExport]:
+    """Put parked rows back into the outbox; those that this call moved. One whose identifier may be forgotten is
+    compared with the meter's sums before it is sent again."""
+    parked = UsageExport.objects.filter(state=ExportState.PARKED)
+    rows = list(parked.filter(pk__in=ids).order_by("pk"))
+    return [
+        row for row in rows if parked.filter(pk=row.pk).update(state=ExportState.NEW, next_attempt_at=now, problem="")
+    ]
+
+
 def _state(row: UsageExport, state: ExportState, *, problem: str = "", next_attempt_at: datetime | None = None) -> bool:
     moved = UsageExport.objects.filter(pk=row.pk, state=ExportState.NEW)
     return bool(

@@ -10,8 +10,8 @@ from benchmarks.dashboards.part import Cast, Page, Part
 _MODELS = """
 INSERT INTO inference_imagemodel (model_id, provider, name, description, family, operations, source, revision, variant,
     prediction_type, trigger_words, price_code, width_px_default, height_px_default, side_px_min, side_px_max,
-    steps_default, steps_max, guidance_scale_default, scheduler_default, samples_max, licence, thumbnail, tags, examples,
-    published, created_at, updated_at)
+    steps_default, steps_max, guidance_scale_default, scheduler_default, samples_max, licence, thumbnail, tags,
+    examples, published, created_at, updated_at)
 SELECT 'bench-' || n, 'provider-' || n %% 50,
     (ARRAY['Lively', 'Quiet', 'Vivid', 'Dreamy', 'Sharp'])[1 + n %% 5] || ' '
         || (ARRAY['Portraits', 'Landscapes', 'Anime', 'Interiors', 'Products', 'Comics'])[1 + n / 5 %% 6] || ' ' || n,

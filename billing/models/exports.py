@@ -37,6 +37,7 @@ class UsageExport(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["next_attempt_at"], name="usage_export_waiting", condition=Q(state="new")),
+            models.Index(fields=["id"], name="usage_export_parked", condition=Q(state="parked")),
             models.Index(fields=["account_id", "used_at"], name="usage_export_by_day"),
             models.Index(fields=["used_at"], name="usage_export_uncounted", condition=Q(state__in=["sent", "unsure"])),
         ]

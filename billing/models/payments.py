@@ -119,6 +119,37 @@ class Refund(models.Model):
         return f"refund {self.public_id} {self.state}"
 
 
+class ProviderFee(models.Model):
+    """What the payment provider kept of one movement of its balance: for the operator's margin, in no account's books.
+
+    Copied from the provider's list, row by row; nothing else is decided by it.
+    """
+
+    transaction_id = models.CharField(max_length=64, primary_key=True)
+    mode = models.CharField(max_length=7, choices=Mode.choices)
+    # What moved: charge, refund, adjustment (a dispute), stripe_fee, ...
+    kind = models.CharField(max_length=40)
+    fee_cents = models.IntegerField()
+    currency = models.CharField(max_length=3, default="usd")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="provider_fee_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id}: {self.fee_cents}"
+
+
+class FeeCursor(models.Model):
+    """Up to which moment the provider's fees are known."""
+
+    mode = models.CharField(max_length=7, choices=Mode.choices, primary_key=True)
+    read_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.mode} until {self.read_until:%Y-%m-%d %H:%M}"
+
+
 class Dispute(models.Model):
     """A charge that its card's holder contests. `top_up` is None where the charge paid something else than funds."""
 

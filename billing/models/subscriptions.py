@@ -114,6 +114,7 @@ class StripeEvent(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["next_attempt_at"], name="stripe_event_waiting", condition=Q(state="new")),
+            models.Index(fields=["id"], name="stripe_event_parked", condition=Q(state="parked")),
         ]
 
     def __str__(self) -> str:

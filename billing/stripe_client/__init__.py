@@ -29,6 +29,7 @@ from billing.stripe_client.checkout import (
 )
 from billing.stripe_client.connection import API_VERSION, StripeConfig, connected, current_config, is_configured
 from billing.stripe_client.objects import (
+    balance_transactions_list,
     charge_retrieve,
     customer_create,
     customer_delete,
@@ -59,6 +60,7 @@ __all__ = [
     "API_VERSION",
     "StripeConfig",
     "WebhookRejected",
+    "balance_transactions_list",
     "charge_retrieve",
     "checkout_setup_create",
     "checkout_subscription_create",

@@ -238,6 +238,19 @@ def events_list(*, types: Sequence[str], created_from_s: int, created_before_s: 
     return sorted(reversed(events), key=lambda event: int(event["created"]))
 
 
+def balance_transactions_list(*, created_from_s: int, created_before_s: int) -> list[Plain]:
+    """What moved the seller's own balance from an instant to another, with Stripe's fee of each, newest first."""
+
+    def read(client: stripe.StripeClient) -> list[Plain]:
+        listed = client.v1.balance_transactions.list(
+            {"created": {"gte": created_from_s, "lt": created_before_s}, "limit": 100}
+        )
+        return [found.to_dict(for_json=True) for found in listed.auto_paging_iter()]
+
+    transactions: list[Plain] = call("balance_transactions_list", read)
+    return transactions
+
+
 def meter_event_create(*, event_name: str, customer_id: str, value: int, identifier: str, timestamp_s: int) -> Plain:
     """Reports usage. An identifier that Stripe holds already is the same fact, so that is a success too, marked
     `duplicate`. It has no idempotency key of ours, as a stored fault would be repeated for a day. Stripe holds

@@ -28,7 +28,7 @@ class Permission(enum.Enum):
     LOOK = "look at usage, customers, machines, models and calls"
     MONEY = "see the ledger and prove the books"
     CUSTOMERS = "suspend accounts, revoke keys, end sessions, export, act as a customer"
-    FUNDS = "grant funds, change plans and limits of an account"
+    FUNDS = "grant, correct and refund funds, change plans and limits of an account"
     MACHINES = "steer render workers and the queue"
     CATALOGUE = "publish and unpublish models"
     PRICES = "set prices"

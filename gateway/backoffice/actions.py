@@ -10,19 +10,25 @@ from datetime import datetime
 from typing import Any
 
 from allauth.usersessions.models import UserSession
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts import services as accounts
 from accounts.models import Account, ApiKey, User
 from accounts.staff import StaffRole, staff_roles_of, staff_roles_set
 from billing import services as billing
-from billing.models import Price, Wallet
+from billing.errors import PaymentProviderUnavailable
+from billing.models import Price, Refund, TopUp, Wallet
+from billing.refunds import refund_make
 from gateway.models import StaffAction
 from inference.models import ImageModel
 
 
 class LastOwner(Exception):
     """Somebody must stay an owner: give that part to another person first."""
+
+
+class BalanceTooSmall(Exception):
+    """The account has not so much left: what is held or spent cannot be taken."""
 
 
 def staff_action_record(
@@ -74,6 +80,57 @@ def account_grant(*, account: Account, amount_microusd: int, nonce: str, reason:
             now=now,
         )
     return granted
+
+
+def account_correct(
+    *, account: Account, amount_microusd: int, nonce: str, reason: str, by: User, now: datetime
+) -> bool:
+    """A correction up or down; the same form sent twice corrects once. Raises BalanceTooSmall."""
+    try:
+        with transaction.atomic():
+            before = Wallet.objects.select_for_update().get(pk=account.pk).balance_microusd
+            corrected = billing.funds_adjust(
+                account_id=account.pk,
+                amount_microusd=amount_microusd,
+                op_key=f"staff:{nonce}",
+                now=now,
+                reason=reason,
+                by=by,
+            )
+            if corrected:
+                staff_action_record(
+                    by=by,
+                    action="correct balance",
+                    target=account_target(account),
+                    before={"balance_microusd": before},
+                    after={"balance_microusd": before + amount_microusd},
+                    reason=reason,
+                    now=now,
+                )
+            return corrected
+    except IntegrityError as problem:
+        raise BalanceTooSmall from problem
+
+
+def top_up_refund(*, top_up: TopUp, amount_cents: int, left_cents: int, reason: str, by: User, now: datetime) -> Refund:
+    """Give a part of a payment back. No transaction is around the provider's answer: the refund's own row says who and
+    why from its first moment, and where the provider is away it waits for the reconciler. Raises RefundRefused."""
+    try:
+        refund = refund_make(
+            top_up=top_up, amount_cents=amount_cents, left_cents=left_cents, reason=reason, by=by, now=now
+        )
+    except PaymentProviderUnavailable:
+        refund = top_up.refunds.latest("pk")
+    staff_action_record(
+        by=by,
+        action="refund",
+        target=f"account:{top_up.account_id}",
+        before={"payment": top_up.public_id, "refundable_cents": left_cents},
+        after={"refund": refund.public_id, "amount_cents": refund.amount_cents, "state": str(refund.state)},
+        reason=reason,
+        now=now,
+    )
+    return refund
 
 
 @transaction.atomic

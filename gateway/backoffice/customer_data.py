@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import account_target, staff_action_record
-from gateway.backoffice.customers import account_found, answer, page_of
+from gateway.backoffice.customers import account_found, answer, refused
 from gateway.backoffice.forms import EraseForm, ReasonForm
 from gateway.dashboard.access import SESSION_ACTING
 from gateway.dashboard.export import account_zip
@@ -24,9 +24,7 @@ from gateway.services.closing import account_close, closing_obstacle
 def customer_act(request: StaffRequest, account_id: int) -> HttpResponse:
     account, form = account_found(account_id), ReasonForm(request.POST, prefix="act")
     if not form.is_valid():
-        response = page_of(request, account, form)
-        response.status_code = 400
-        return response
+        return refused(request, account, form)
     staff_action_record(
         by=request.user,
         action="begin acting as customer",
@@ -55,9 +53,7 @@ def act_stop(request: StaffRequest) -> HttpResponse:
 def customer_export(request: StaffRequest, account_id: int) -> HttpResponseBase:
     account, form = account_found(account_id), ReasonForm(request.POST, prefix="export")
     if not form.is_valid():
-        response = page_of(request, account, form)
-        response.status_code = 400
-        return response
+        return refused(request, account, form)
     staff_action_record(
         by=request.user,
         action="export account",

@@ -11,7 +11,8 @@ from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
@@ -20,12 +21,21 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import Account, ApiKey, Membership
 from accounts.selectors import keys_of
 from billing.entitlements import terms_of
-from billing.models import Plan, Price, TopUp, UsageBucket
+from billing.models import Plan, Price, RefundState, TopUp, UsageBucket
 from billing.pricing import price_in_force
 from gateway.backoffice import actions
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.catalogue_edit import price_codes
-from gateway.backoffice.forms import LIMITS, EraseForm, GrantForm, LimitsForm, OwnPriceForm, PlanForm, ReasonForm
+from gateway.backoffice.forms import (
+    LIMITS,
+    CorrectForm,
+    EraseForm,
+    GrantForm,
+    LimitsForm,
+    OwnPriceForm,
+    PlanForm,
+    ReasonForm,
+)
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import generations_of
@@ -119,7 +129,7 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
         "keys": keys_of(account)[:50],
         "used": month_of([account.pk], now).get(account.pk, {}),
         "entries": account.wallet.entries.order_by("-id")[:20],
-        "top_ups": TopUp.objects.filter(account=account).order_by("-pk")[:10],
+        "top_ups": payments_of(account)[:10],
         "own_prices": Price.objects.filter(account=account).order_by("price_code", "-effective_from"),
         "calls": [Shown(row) for row in generations_of(account).defer("spec", "reply", "result", "asked")[:10]],
         "receivers": WebhookReceiver.objects.filter(account_id=account.pk, failures_in_row__gt=0),
@@ -132,11 +142,18 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
     return console_render(request, "backoffice/customer.html", context)
 
 
+def payments_of(account: Account) -> QuerySet[TopUp]:
+    """Newest first; `left_cents` is what of one can still be given back."""
+    given = Coalesce(Sum("refunds__amount_cents", filter=~Q(refunds__state=RefundState.FAILED)), 0)
+    return TopUp.objects.filter(account=account).annotate(left_cents=F("amount_cents") - given).order_by("-pk")
+
+
 def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[str, forms.Form]:
     wallet = account.wallet
     fresh: dict[str, forms.Form] = {
         "grant": GrantForm(initial={"nonce": uuid.uuid4().hex}, prefix="grant"),
         "plan": PlanForm(plans=plan_choices(now), initial={"plan_code": wallet.plan_code}, prefix="plan"),
+        "correct": CorrectForm(initial={"nonce": uuid.uuid4().hex}, prefix="correct"),
         "limits": LimitsForm(initial={name: wallet.overrides.get(name) for name in LIMITS}, prefix="limits"),
         "price": OwnPriceForm(codes=price_codes(), prefix="price"),
         "suspend": ReasonForm(prefix="suspend"),
@@ -150,14 +167,19 @@ def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[s
     return fresh | ({str(failed.prefix): failed} if failed is not None else {})
 
 
+def refused(request: StaffRequest, account: Account, form: forms.Form) -> HttpResponse:
+    """The page with what is wrong with a form in it."""
+    response = page_of(request, account, form)
+    response.status_code = 400
+    return response
+
+
 def answer(
     request: StaffRequest, account: Account, form: forms.Form, act: Callable[[dict[str, Any]], str]
 ) -> HttpResponse:
     """Do it and say what was done, or show the page again with what is wrong."""
     if not form.is_valid():
-        response = page_of(request, account, form)
-        response.status_code = 400
-        return response
+        return refused(request, account, form)
     messages.success(request, act(form.cleaned_data))
     return redirect("backoffice:customer", account_id=account.pk)
 

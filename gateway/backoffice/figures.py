@@ -14,7 +14,8 @@ from allauth.account.models import EmailAddress
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum, Value
 
 from accounts.models import Account, User
-from billing.models import EntryKind, LedgerEntry, Source, UsageBucket
+from billing.models import EntryKind, FeeCursor, LedgerEntry, ProviderFee, Source, UsageBucket
+from billing.money import microusd_from_cents
 from gateway.backoffice.sums import DAY, Points, grouped, points, usage_parts
 from inference.models import RenderWorker
 
@@ -65,6 +66,8 @@ class Sums:
     charged_microusd: int = 0
     free_microusd: int = 0
     gpu_microusd: int = 0
+    # What the payment provider kept; None while nobody has read it.
+    fees_microusd: int | None = None
     gpu_time_ms: int = 0
     run_ms: int = 0
     calls: int = 0
@@ -73,8 +76,8 @@ class Sums:
 
     @property
     def margin_microusd(self) -> int:
-        """What was charged, less what its pictures and the free ones cost to render."""
-        return self.charged_microusd - self.gpu_microusd
+        """What was charged, less what its pictures and the free ones cost to render and what payments cost."""
+        return self.charged_microusd - self.gpu_microusd - (self.fees_microusd or 0)
 
     @property
     def error_share(self) -> float | None:
@@ -105,11 +108,11 @@ def calls_over(periods: tuple[Span, ...], through: date | None) -> Points:
 
 
 def compared(periods: tuple[Span, ...], calls: Points, *, per_hour_microusd: int) -> list[tuple[Sums, Sums]]:
-    """Each span and the one before it, cut from `calls_over` them. Money is one query."""
+    """Each span and the one before it, cut from `calls_over` them. Money is one query, fees another."""
     windows = [window for one in periods for window in ((one.start, one.end), (one.before_start, one.before_end))]
     sums = [
-        _sums(_within(calls, start, end), money, per_hour_microusd)
-        for (start, end), money in zip(windows, _money(windows), strict=True)
+        _sums(_within(calls, start, end), money, per_hour_microusd, fees_microusd)
+        for (start, end), money, fees_microusd in zip(windows, _money(windows), _fees(windows), strict=True)
     ]
     return list(zip(sums[::2], sums[1::2], strict=True))
 
@@ -131,9 +134,9 @@ def _added(found: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _sums(calls: dict[str, int], money: dict[str, int], per_hour_microusd: int) -> Sums:
+def _sums(calls: dict[str, int], money: dict[str, int], per_hour_microusd: int, fees_microusd: int | None) -> Sums:
     gpu_microusd = gpu_cost_microusd(calls["gpu_time_ms"], per_hour_microusd=per_hour_microusd)
-    return Sums(**calls, **money, gpu_microusd=gpu_microusd)
+    return Sums(**calls, **money, gpu_microusd=gpu_microusd, fees_microusd=fees_microusd)
 
 
 def _money(windows: Sequence[tuple[datetime, datetime]]) -> list[dict[str, int]]:
@@ -149,6 +152,18 @@ def _money(windows: Sequence[tuple[datetime, datetime]]) -> list[dict[str, int]]
         {name: sum(by_kind[kind][window] or 0 for kind in kinds if kind in by_kind) for name, kinds in _MONEY.items()}
         for window in sums
     ]
+
+
+def _fees(windows: Sequence[tuple[datetime, datetime]]) -> list[int | None]:
+    """What the provider kept in each window, None while its list was never read."""
+    if not FeeCursor.objects.exists():
+        return [None] * len(windows)
+    sums = {
+        f"window_{number}": Sum("fee_cents", filter=Q(created_at__gte=start, created_at__lte=end))
+        for number, (start, end) in enumerate(windows)
+    }
+    found = ProviderFee.objects.aggregate(**sums)
+    return [microusd_from_cents(found[name] or 0) for name in sums]
 
 
 _MONEY = {"added_microusd": PAID_IN, "granted_microusd": GIVEN, "returned_microusd": RETURNED}

@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from accounts.staff import StaffRole
-from billing.money import usd_parse
+from billing.money import cents_from_microusd, usd_parse
 from billing.postpaid import METERED
 from gateway.models import Tone
 
@@ -43,6 +43,36 @@ class GrantForm(ReasonForm):
         if amount_microusd > GRANT_MAX_MICROUSD:
             raise ValidationError("At most 10,000 at a time.")
         return amount_microusd
+
+
+class CorrectForm(ReasonForm):
+    """Up or down: a correction undoes what was booked wrongly."""
+
+    amount = forms.CharField(label="Amount in US$", max_length=20, help_text="Below zero takes away: -1.25.")
+    nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
+    field_order = ("amount", "reason")
+
+    def clean_amount(self) -> int:
+        text = self.cleaned_data["amount"].replace("\N{MINUS SIGN}", "-").strip()
+        sign = -1 if text.startswith("-") else 1
+        amount_microusd = amount_clean(text.removeprefix("-"))
+        if amount_microusd > GRANT_MAX_MICROUSD:
+            raise ValidationError("At most 10,000 at a time.")
+        return sign * amount_microusd
+
+
+class RefundForm(ReasonForm):
+    """`left` is what could be given back when the form was shown: another refund meanwhile refuses this one."""
+
+    amount = forms.CharField(label="Amount in US$", max_length=20)
+    left = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
+
+    def clean_amount(self) -> int:
+        """In cents."""
+        try:
+            return cents_from_microusd(amount_clean(self.cleaned_data["amount"]))
+        except ValueError:
+            raise ValidationError("Whole cents, as in 12.50.") from None
 
 
 class PlanForm(ReasonForm):

@@ -40,15 +40,16 @@ SAMPLE = 1000
 SAMPLE_OF = timedelta(hours=24)
 TOP = 5
 AUDIT_STALE = timedelta(days=2)
-# (attribute of Sums, what it is called, whether more is better: True, worse: False, neither: None)
+# The attribute of Sums, and what it is called.
 MONEY_ROWS = (
-    ("added_microusd", "Funds added", True),
-    ("charged_microusd", "Charged", True),
-    ("returned_microusd", "Refunds and disputes", None),
-    ("granted_microusd", "Granted", None),
-    ("free_microusd", "Free calls, at list price", None),
-    ("gpu_microusd", "GPU cost, estimated", False),
-    ("margin_microusd", "Margin on charges", True),
+    ("added_microusd", "Funds added"),
+    ("charged_microusd", "Charged"),
+    ("returned_microusd", "Refunds and disputes"),
+    ("granted_microusd", "Granted"),
+    ("free_microusd", "Free calls, at list price"),
+    ("fees_microusd", "Payment fees"),
+    ("gpu_microusd", "GPU cost, estimated"),
+    ("margin_microusd", "Margin on charges"),
 )
 
 
@@ -100,7 +101,7 @@ def home(request: StaffRequest) -> HttpResponse:
 def money_rows(sums: list[tuple[Sums, Sums]]) -> list[tuple[str, list[Cell]]]:
     return [
         (label, [_cell(getattr(now, name), getattr(before, name), _amount) for now, before in sums])
-        for name, label, _ in MONEY_ROWS
+        for name, label in MONEY_ROWS
     ]
 
 
@@ -118,7 +119,10 @@ def _amount(amount_microusd: int) -> str:
     return spent(sign * (abs(amount_microusd) // 100 * 100))
 
 
-def _cell(now: int, before: int, text: Any) -> Cell:
+def _cell(now: int | None, before: int | None, text: Any) -> Cell:
+    """None is not known."""
+    if now is None or before is None:
+        return Cell("unknown", "")
     return Cell(text(now), change_text(now, before))
 
 

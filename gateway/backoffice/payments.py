@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -12,9 +13,21 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from billing.models import Dispute, EventCursor, EventState, Refund, StripeEvent, Subscription, TopUp
+from billing.models import (
+    Dispute,
+    EventCursor,
+    EventState,
+    ExportState,
+    FeeCursor,
+    Refund,
+    StripeEvent,
+    Subscription,
+    TopUp,
+    UsageExport,
+)
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_retry
+from billing.usage_export import exports_retry
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.forms import ReasonForm
@@ -48,6 +61,8 @@ def payments(request: StaffRequest) -> HttpResponse:
         "events": found[:PER_PAGE],
         "next_before": found[PER_PAGE - 1].pk if len(found) > PER_PAGE else None,
         "parked": counts.get(EventState.PARKED, 0),
+        "exports": UsageExport.objects.filter(state=ExportState.PARKED).order_by("pk")[:PER_PAGE],
+        "fees": FeeCursor.objects.order_by("mode"),
         "cursors": EventCursor.objects.order_by("mode"),
         "subscriptions": Subscription.objects.values("plan_code", "status").annotate(count=Count("pk")).order_by(),
         "top_ups": TopUp.objects.select_related("account").order_by("-pk")[:NEWEST],
@@ -61,7 +76,25 @@ def payments(request: StaffRequest) -> HttpResponse:
 @staff_page(section="payments", needs=Permission.FUNDS)
 @require_POST
 def events_retry_parked(request: StaffRequest) -> HttpResponse:
-    """Put the chosen parked events back; each is recorded. The worker takes them within seconds."""
+    """Put the chosen parked events back. The worker takes them within seconds."""
+    return _retried(request, "event", "inbox", events_retry, lambda row: (row.event_id, {"attempts": row.attempts}))
+
+
+@staff_page(section="payments", needs=Permission.FUNDS)
+@require_POST
+def exports_retry_parked(request: StaffRequest) -> HttpResponse:
+    """Put the chosen parked reports of usage back."""
+    return _retried(request, "export", "outbox", exports_retry, lambda row: (row.op_key, {}))
+
+
+def _retried(
+    request: StaffRequest,
+    kind: str,
+    place: str,
+    retry: Callable[..., list[Any]],
+    told: Callable[[Any], tuple[str, dict[str, Any]]],
+) -> HttpResponse:
+    """`told` names a row and says what of it stood besides its state; each row that moved is recorded."""
     form = ReasonForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Nothing was changed: say why, in three letters or more.")
@@ -69,16 +102,17 @@ def events_retry_parked(request: StaffRequest) -> HttpResponse:
     ids = [pk for text in request.POST.getlist("id")[:PER_PAGE] if (pk := _whole(text)) is not None]
     now = timezone.now()
     with transaction.atomic():
-        moved = events_retry(ids=ids, now=now)
-        for event in moved:
+        moved = retry(ids=ids, now=now)
+        for row in moved:
+            name, facts = told(row)
             staff_action_record(
                 by=request.user,
-                action="retry event",
-                target=f"event:{event.event_id}",
-                before={"state": event.state, "attempts": event.attempts, "problem": event.problem},
-                after={"state": EventState.NEW.value, "attempts": 0},
+                action=f"retry {kind}",
+                target=f"{kind}:{name}",
+                before={"state": row.state, "problem": row.problem} | facts,
+                after={"state": "new"},
                 reason=form.cleaned_data["reason"],
                 now=now,
             )
-    messages.success(request, f"{len(moved)} of {len(ids)} are in the inbox again.")
+    messages.success(request, f"{len(moved)} of {len(ids)} are in the {place} again.")
     return redirect("backoffice:payments")

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import Account, Membership, Role, User
 from gateway.backoffice.access import Permission, permissions_of
-from gateway.backoffice.actions import staff_action_record
+from gateway.backoffice.acting import account_facts, acting_asked, acting_changed
 from gateway.templatetags.units import zone
 
 SESSION_ACCOUNT = "account_id"
@@ -74,10 +74,9 @@ def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable
             if page.role not in roles:
                 raise PermissionDenied
             page.acting = membership.pk is None  # type: ignore[attr-defined]
-            if page.acting and request.method not in SAFE:  # type: ignore[attr-defined]
-                acted_record(page)
+            changes = page.acting and request.method not in SAFE  # type: ignore[attr-defined]
             with timezone.override(zone(page.account.time_zone)):
-                response = view(page, *args, **kwargs)
+                response = _acted(page, view, *args, **kwargs) if changes else view(page, *args, **kwargs)
             response.headers.setdefault("Cache-Control", "private, no-store")
             return response
 
@@ -86,12 +85,11 @@ def account_page(*, section: str, roles: frozenset[Role] = EVERYONE) -> Callable
     return wrap
 
 
-def acted_record(request: AccountRequest) -> None:
-    """Written before it is done: whatever comes of it was asked for."""
-    staff_action_record(
-        by=request.user,
-        action="act as customer",
-        target=f"account:{request.account.pk}",
-        after={"asked": f"{request.method} {request.path}"},
-        now=timezone.now(),
-    )
+def _acted(request: AccountRequest, view: Page, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    """The view between two records: what staff asked for, and what it changed."""
+    user, account, asked = request.user, request.account, f"{request.method} {request.path}"
+    before = account_facts(account)
+    acting_asked(by=user, account=account, asked=asked, now=timezone.now())
+    response = view(request, *args, **kwargs)
+    acting_changed(by=user, account=account, asked=asked, before=before, now=timezone.now())
+    return response

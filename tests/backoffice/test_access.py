@@ -28,6 +28,8 @@ NEEDS = {
     "customers": LOOK,
     "customer": LOOK,
     "customer_grant": FUNDS,
+    "customer_correct": FUNDS,
+    "customer_refund": FUNDS,
     "customer_plan": FUNDS,
     "customer_limits": FUNDS,
     "customer_suspend": CUSTOMERS,
@@ -59,6 +61,7 @@ NEEDS = {
     "audit_prove": MONEY,
     "payments": MONEY,
     "events_retry": FUNDS,
+    "exports_retry": FUNDS,
     "announcements": HOUSE,
     "announcement_stop": HOUSE,
     "settings": HOUSE,
@@ -74,6 +77,7 @@ POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
     "example_remove",
     "audit_prove",
     "events_retry",
+    "exports_retry",
     "import_again",
     "announcement_stop",
 }
@@ -93,6 +97,8 @@ def address(name: str, member: Member, generation_id: int) -> str:
     }.get(name, {"account_id": member.account.pk} if name.startswith("customer") and name != "customers" else {})
     if name == "customer_key_revoke":
         arguments["key_id"] = member.key_id
+    if name == "customer_refund":
+        arguments["top_up_id"] = 1
     return reverse(f"backoffice:{name}", kwargs=arguments)
 
 

@@ -41,7 +41,12 @@ class TestActing:
         support = as_staff(StaffRole.SUPPORT)
         support.post(url(alice, "act"), {"act-reason": "ticket 12"})
         support.post(f"/dashboard/keys/{alice.key_id}/revoke", {})
-        assert StaffAction.objects.order_by("-pk")[0].after == {"asked": f"POST /dashboard/keys/{alice.key_id}/revoke"}
+        asked, changed = StaffAction.objects.order_by("pk")[1:]
+        assert asked.after == {"asked": f"POST /dashboard/keys/{alice.key_id}/revoke"}
+        name = f"key {alice.key_id} revoked_at"
+        assert (changed.action, changed.before) == ("changed as customer", {name: None})
+        assert changed.after == asked.after | {name: ApiKey.objects.get(pk=alice.key_id).revoked_at.isoformat()}
+        assert ApiKey.objects.get(pk=alice.key_id).digest not in str(StaffAction.objects.values())
         assert support.post("/dashboard/billing/funds", {"amount": "10"}).status_code == 403
 
     def test_it_ends_with_the_part(self, as_staff: AsStaff, alice: Member) -> None:
