@@ -93,6 +93,7 @@ def stage(*, env: dict[str, str] | None = None) -> Iterator[Stage]:
         service.prepare()
         made = service.manage("shell", "-c", _MAKE_ACCOUNTS.format(free=FREE_OF_LIMITS, many=MANY))
         keys = json.loads(made.stdout.partition("KEYS=")[2].splitlines()[0])
+        redis.forget_all()
         try:
             yield Stage(service, postgres, keys, Path(folder))
         finally:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gateway.ids import generation_made_at
-from gateway.ratelimit import Limiter, LocalLimiter, SharedLimiter, get_limiter
-from inference.selectors import generations_settled, generations_unsettled
+from gateway.ids import generation_id_floor, generation_made_at
+from gateway.ratelimit import WINDOW_MS, Limiter, LocalLimiter, SharedLimiter, Usage, get_limiter
+from inference.selectors import calls_since, generations_settled, generations_unsettled, queued_calls
+
+WINDOW = timedelta(milliseconds=WINDOW_MS)
 
 # Between its place in the queue and its row a call takes milliseconds: by then it has a row or never will.
 ADMISSION = timedelta(seconds=15)
@@ -19,9 +22,8 @@ PLACES_PER_RUN = 5000
 def limiter() -> Limiter:
     """This process's limiter. What counts locally asks the database which queued calls have ended elsewhere."""
     chosen = get_limiter()
-    local = chosen.local if isinstance(chosen, SharedLimiter) else chosen
-    if isinstance(local, LocalLimiter):
-        local.ended_elsewhere = _ended
+    if isinstance(chosen, LocalLimiter):
+        chosen.ended_elsewhere = _ended
     return chosen
 
 
@@ -31,6 +33,19 @@ def _ended(scope: str, tokens: Sequence[str]) -> Sequence[str]:
 
 def limit_scopes(*, account_id: int, key_id: int) -> list[str]:
     return [f"account:{account_id}", f"key:{key_id}"]
+
+
+def usage_now(*, account_id: int, per_minute: int | None, queued: int | None, now: datetime) -> Usage:
+    """What an account has used of its limits; consumes nothing. From its rows while the limiter cannot tell."""
+    scope, now_ms = limit_scopes(account_id=account_id, key_id=0)[0], int(now.timestamp() * 1000)
+    usage = limiter().peek(scope=scope, now_ms=now_ms, per_minute=per_minute, queued=queued)
+    if usage is not None:
+        return usage
+    calls = calls_since(generation_id_floor(now - WINDOW), account_id=account_id)
+    made_at = list(calls.values_list("created_at", flat=True))
+    resets_at = (made_at[0] if made_at else now) + WINDOW
+    waiting = queued_calls(account_id=account_id)
+    return Usage(scope, per_minute, len(made_at), queued, waiting, math.ceil(resets_at.timestamp()))
 
 
 def places_reconcile(*, now: datetime) -> int:

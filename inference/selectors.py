@@ -125,8 +125,16 @@ def queue_length() -> int:
     return Generation.objects.filter(state__in=UNSETTLED).count()
 
 
-def queued_calls(*, account_id: int) -> int:
-    return Generation.objects.filter(account_id=account_id, state__in=UNSETTLED).count()
+def queued_calls(*, account_id: int, key_id: int | None = None) -> int:
+    """How many calls of the account, or of one key of it, wait or run."""
+    calls = Generation.objects.filter(account_id=account_id, state__in=UNSETTLED)
+    return calls.count() if key_id is None else calls.filter(key_id=key_id).count()
+
+
+def calls_since(floor: int, *, account_id: int, key_id: int | None = None) -> QuerySet[Generation]:
+    """The calls of the account, or of one key of it, whose ids are at least `floor`; oldest first."""
+    calls = Generation.objects.filter(account_id=account_id, pk__gte=floor).order_by("pk")
+    return calls if key_id is None else calls.filter(key_id=key_id)
 
 
 def run_seconds_typical() -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from accounts.errors import DomainError
 from gateway.api.authentication import Caller
 from gateway.api.errors import answer_to
 from gateway.api.parsing import Call
 from gateway.errors import QueueFull, RateLimited
-from gateway.limits import limit_scopes, limiter
-from gateway.ratelimit import Decision, Usage
+from gateway.limits import usage_now
+from gateway.ratelimit import Decision, Uncounted, Usage
 
 
-def limit_headers(numbers: Decision | Usage, *, now_epoch_s: int) -> dict[str, str]:
+def limit_headers(numbers: Decision | Usage | Uncounted, *, now_epoch_s: int) -> dict[str, str]:
     """RateLimit-Reset is seconds from now, as the IETF draft on RateLimit header fields had it."""
+    if isinstance(numbers, Uncounted):
+        return {}
     limit = numbers.limit if isinstance(numbers, Decision) else numbers.per_minute
     if limit is None:
         return {}
@@ -23,21 +27,19 @@ def limit_headers(numbers: Decision | Usage, *, now_epoch_s: int) -> dict[str, s
     }
 
 
-def usage_of(caller: Caller, *, now_ms: int) -> Usage:
+def usage_of(caller: Caller, *, now: datetime) -> Usage:
     """What the account has used of its limits; consumes nothing."""
-    return limiter().peek(
-        scope=limit_scopes(account_id=caller.account_id, key_id=caller.key_id)[0],
-        now_ms=now_ms,
-        per_minute=caller.terms.calls_per_minute,
-        queued=caller.terms.queued_calls,
+    terms = caller.terms
+    return usage_now(
+        account_id=caller.account_id, per_minute=terms.calls_per_minute, queued=terms.queued_calls, now=now
     )
 
 
-def foresee_refusal(caller: Caller, *, now_ms: int) -> None:
+def foresee_refusal(caller: Caller, *, now: datetime) -> None:
     """Refuse before pictures are fetched what admission would refuse after. Raises RateLimited or QueueFull."""
-    usage = usage_of(caller, now_ms=now_ms)
+    usage = usage_of(caller, now=now)
     if usage.remaining == 0:
-        wait_s = max(usage.reset_at_epoch_s - now_ms // 1000, 1)
+        wait_s = max(usage.reset_at_epoch_s - int(now.timestamp()), 1)
         raise RateLimited(limit=usage.per_minute, retry_after_s=wait_s)
     if usage.queued_limit is not None and usage.queued >= usage.queued_limit:
         raise QueueFull(limit=usage.queued_limit, retry_after_s=2)
@@ -60,6 +62,6 @@ def refusal_headers(problem: DomainError, call: Call | None, *, limited_route: b
     if decision:
         headers |= limit_headers(decision, now_epoch_s=now_epoch_s)
     elif limited_route and call.caller is not None:
-        usage = usage_of(call.caller, now_ms=int(call.now.timestamp() * 1000))
+        usage = usage_of(call.caller, now=call.now)
         headers |= limit_headers(usage, now_epoch_s=now_epoch_s)
     return headers

@@ -82,7 +82,7 @@ def order_build(
     webhook_url, track_id = webhook_read(fields), track_id_read(fields)
     fields.check()
     if pictures:
-        foresee_refusal(caller, now_ms=int(call.now.timestamp() * 1000))
+        foresee_refusal(caller, now=call.now)
     arguments, picture_size = _store_pictures(fields, arguments, pictures, profile, call)
     output_size_check(fields, arguments, picture_size)
     fields.check()

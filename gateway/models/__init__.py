@@ -7,6 +7,7 @@ from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.imports import ImportKind, ImportState, ModelImport
 from gateway.models.leadership import Leadership
 from gateway.models.notices import Announcement, RefusalBucket, Tone
+from gateway.models.outage import LimitOutage
 from gateway.models.quotas import KeyDay
 from gateway.models.revision import Revision
 from gateway.models.status import Incident, ProbeDay
@@ -30,6 +31,7 @@ __all__ = [
     "Incident",
     "KeyDay",
     "Leadership",
+    "LimitOutage",
     "ModelImport",
     "ProbeDay",
     "RefusalBucket",

@@ -10,7 +10,7 @@ import functools
 from django.conf import settings
 
 from gateway.ratelimit.addresses import AddressGuard
-from gateway.ratelimit.decision import WINDOW_MS, Decision, Limiter, Usage
+from gateway.ratelimit.decision import WINDOW_MS, Decision, Limiter, Uncounted, Usage
 from gateway.ratelimit.local import LocalLimiter
 from gateway.ratelimit.shared import SharedLimiter, connect
 
@@ -21,6 +21,7 @@ __all__ = [
     "Limiter",
     "LocalLimiter",
     "SharedLimiter",
+    "Uncounted",
     "Usage",
     "address_check",
     "address_fail",
@@ -32,13 +33,13 @@ __all__ = [
 def get_limiter() -> Limiter:
     """This process's limiter: shared through Redis where REDIS_URL is set, else counted here."""
     if settings.REDIS_URL:
-        return SharedLimiter(connect(settings.REDIS_URL), processes=settings.WEB_PROCESSES)
+        return SharedLimiter(connect(settings.REDIS_URL))
     return LocalLimiter(processes=settings.WEB_PROCESSES)
 
 
 @functools.cache
 def _guard() -> AddressGuard:
-    return AddressGuard(get_limiter())
+    return AddressGuard(get_limiter(), alone=LocalLimiter(processes=settings.WEB_PROCESSES))
 
 
 def address_check(address: str) -> int:

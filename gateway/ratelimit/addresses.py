@@ -9,8 +9,8 @@ import ipaddress
 import secrets
 from collections.abc import Callable
 
-from gateway.ratelimit.decision import Limiter
-from gateway.ratelimit.local import monotonic_ms
+from gateway.ratelimit.decision import Decision, Limiter
+from gateway.ratelimit.local import LocalLimiter, monotonic_ms
 
 # A person who mistypes tries a few times; a program that guesses is useless at this rate (keys hold 128 random bits).
 FAILED_KEYS_PER_MINUTE = 20
@@ -21,9 +21,16 @@ class AddressGuard:
     """Each process learns that an address is blocked by its own next failure there, so at most one slips through."""
 
     def __init__(
-        self, limiter: Limiter, *, per_minute: int = FAILED_KEYS_PER_MINUTE, clock_ms: Callable[[], int] = monotonic_ms
+        self,
+        limiter: Limiter,
+        *,
+        alone: LocalLimiter | None = None,
+        per_minute: int = FAILED_KEYS_PER_MINUTE,
+        clock_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
+        """`alone` counts this process's part while the limiter cannot."""
         self._limiter = limiter
+        self._alone = alone or LocalLimiter()
         self._per_minute = per_minute
         self._clock_ms = clock_ms
         self._blocked: dict[str, int] = {}
@@ -45,19 +52,27 @@ class AddressGuard:
     def fail(self, address: str, *, now_ms: int) -> int:
         """Count a failed key; seconds for which the address is refused from now on, 0 while it may try again."""
         network = network_of(address)
-        decision = self._limiter.admit(
-            scope=f"failed:{network}",
-            token=secrets.token_hex(8),
-            now_ms=now_ms,
-            per_minute=self._per_minute,
-            queued=None,
-            lease_s=0,
-        )
+        decision = self._count(network, now_ms)
         if decision.allowed and decision.remaining:
             return 0
         wait_s = max(decision.reset_at_epoch_s - now_ms // 1000, 1)
         self._block(network, self._clock_ms() + wait_s * 1000)
         return wait_s
+
+    def _count(self, network: str, now_ms: int) -> Decision:
+        token = secrets.token_hex(8)
+        for limiter in (self._limiter, self._alone):
+            decision = limiter.admit(
+                scope=f"failed:{network}",
+                token=token,
+                now_ms=now_ms,
+                per_minute=self._per_minute,
+                queued=None,
+                lease_s=0,
+            )
+            if isinstance(decision, Decision):
+                return decision
+        raise AssertionError("a process can always count for itself")
 
     def _block(self, network: str, until_ms: int) -> None:
         if len(self._blocked) >= BLOCKED_MAX:

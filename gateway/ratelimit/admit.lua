@@ -1,14 +1,22 @@
 -- Admit one call under the limits of several scopes, all or nothing.
--- KEYS: for each scope its minute log and its queue. ARGV: token, lease in ms, clock in ms ("" = this server's),
--- retry hint of a full queue in ms, then per scope its limit per minute and its queued limit (-1 = no such limit).
+-- KEYS: for each scope its minute log and its queue, and at the end when counting began. ARGV: token, lease in ms,
+-- clock in ms ("" = this server's), retry hint of a full queue in ms, then per scope its limit per minute and its
+-- queued limit (-1 = no such limit).
 -- Answer: allowed, index of the telling scope, what refused (0 nothing, 1 minute, 2 queued), limit, remaining,
--- ms until `remaining` grows, then the calls now counted per scope.
+-- ms until `remaining` grows, ms since counting began.
 local LEAVES_AFTER = 60001
 local token, lease, queued_retry = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
 local now = tonumber(ARGV[3])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A server that was emptied, or whose clock was set back, counts from now on.
+local began = tonumber(redis.call('GET', KEYS[#KEYS]))
+if not began or began > now then
+  began = now
+  redis.call('SET', KEYS[#KEYS], string.format('%.0f', now))
 end
 
 local function leaves_in(log, position)
@@ -25,7 +33,7 @@ end
 
 -- A limit that already counts this call (an admission repeated after a lost answer) lets it pass and counts no more.
 local scopes, answer = {}, nil
-for i = 1, #KEYS / 2 do
+for i = 1, (#KEYS - 1) / 2 do
   local one = {log = KEYS[2 * i - 1], queue = KEYS[2 * i], used = 0,
                minute = tonumber(ARGV[3 + 2 * i]), queued = tonumber(ARGV[4 + 2 * i])}
   if one.minute >= 0 then
@@ -68,5 +76,5 @@ if not answer then
     end
   end
 end
-for _, one in ipairs(scopes) do answer[#answer + 1] = one.used end
+answer[7] = now - began
 return answer

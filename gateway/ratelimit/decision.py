@@ -54,6 +54,15 @@ class Usage:
         return None if self.per_minute is None else max(self.per_minute - self.used, 0)
 
 
+class Uncounted(NamedTuple):
+    """No decision: the count cannot vouch for this call, which must then be counted elsewhere.
+
+    `counting_ms` is how long a count that began lately has been counting; None says that it cannot be reached.
+    """
+
+    counting_ms: int | None
+
+
 class Verdict(NamedTuple):
     """A decision before it is told in epoch seconds: the counting clock need not be the caller's."""
 
@@ -92,7 +101,7 @@ class Limiter(Protocol):
         queued: int | None,
         lease_s: int,
         extra: Sequence[tuple[str, int | None, int | None]] = (),
-    ) -> Decision:
+    ) -> Decision | Uncounted:
         """Count the call, and lend it a queued place for `lease_s` seconds, if every limit has room."""
 
     def recall(
@@ -114,8 +123,8 @@ class Limiter(Protocol):
     def renew(self, scopes: Sequence[str], token: str, *, lease_s: int) -> None:
         """Lengthen the leases that still stand. A place that ran out is not taken back."""
 
-    def peek(self, *, scope: str, now_ms: int, per_minute: int | None, queued: int | None) -> Usage:
-        """What is used now; consumes nothing."""
+    def peek(self, *, scope: str, now_ms: int, per_minute: int | None, queued: int | None) -> Usage | None:
+        """What is used now, None when the count cannot be asked; consumes nothing."""
 
 
 def all_limits(

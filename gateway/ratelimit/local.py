@@ -25,9 +25,6 @@ SWEEP_EVERY_CALLS = 2_048
 # A full queue asks at most this often which of its calls ended in another process.
 RECHECK_EVERY_MS = 1_000
 
-# How far this process's clock and a shared one may be apart over a minute, waiting threads included.
-CLOCKS_APART_MS = 5_000
-
 # Given a scope and its queued tokens: those that have ended meanwhile.
 EndedElsewhere = Callable[[str, Sequence[str]], Iterable[str]]
 
@@ -42,10 +39,6 @@ class _Counts:
 
     minute: OrderedDict[str, int] = field(default_factory=OrderedDict)  # token -> when it was admitted
     queued: dict[str, int] = field(default_factory=dict)  # token -> when its lease ends
-    # What a shared count last said (all processes together), when, and how many were admitted here since.
-    shared_used: int = 0
-    shared_until_ms: int = 0
-    since_shared: int = 0
     recheck_at_ms: int = 0
 
     def purge(self, now: int) -> None:
@@ -59,10 +52,6 @@ class _Counts:
     def purge_queued(self, now: int) -> None:
         for token in [token for token, ends in self.queued.items() if ends <= now]:
             del self.queued[token]
-
-    def surely_counted(self, asked_at: int, now: int) -> int:
-        """Calls that a shared count asked at that moment must have known: neither just made nor about to leave."""
-        return sum(at < asked_at and now - at < LEAVES_AFTER_MS - CLOCKS_APART_MS for at in self.minute.values())
 
     @property
     def empty(self) -> bool:
@@ -101,12 +90,10 @@ class LocalLimiter:
         extra: Sequence[tuple[str, int | None, int | None]] = (),
     ) -> Decision:
         limits = all_limits(scope, per_minute, queued, extra)
-        return self.decide(limits, token, lease_s * 1000).decision(now_ms=now_ms)
-
-    def decide(self, limits: list[Limit], token: str, lease_ms: int) -> Verdict:
         self._drop_ended(limits)
         with self._lock:
-            return self._admit(limits, token, lease_ms, self._clock_ms())
+            verdict = self._admit(limits, token, lease_s * 1000, self._clock_ms())
+        return verdict.decision(now_ms=now_ms)
 
     def recall(
         self,
@@ -148,48 +135,6 @@ class LocalLimiter:
         reset_at_epoch_s = -(-(now_ms + wait_ms) // 1000)
         return Usage(scope, per_minute, used, queued, waiting, reset_at_epoch_s)
 
-    def now(self) -> int:
-        return self._clock_ms()
-
-    # --- beside a shared count ---------------------------------------------------------------------------------
-
-    def note_shared(
-        self, limits: Sequence[Limit], used: Sequence[int], *, asked_at: int, admitted_token: str | None
-    ) -> list[str]:
-        """Remember what the shared count said, so that this process is strict at once should it go away.
-
-        Returns the scopes of which the shared count does not know all calls that this process had admitted before it
-        asked.
-        """
-        forgotten = []
-        with self._lock:
-            now = self._clock_ms()
-            for limit, count in zip(limits, used, strict=True):
-                if limit.per_minute is None:
-                    continue
-                counts = self._counts(limit.scope)
-                counts.purge(now)
-                if len(counts.minute) > count and counts.surely_counted(asked_at, now) > count:
-                    forgotten.append(limit.scope)
-                if admitted_token is not None:
-                    counts.minute.setdefault(admitted_token, now)
-                counts.shared_used, counts.since_shared = count, 0
-                counts.shared_until_ms = now + LEAVES_AFTER_MS
-            self._sweep(now)
-        return forgotten
-
-    def recent(self, scopes: Sequence[str] | None = None) -> list[tuple[str, list[tuple[str, int]]]]:
-        """Scopes with (token, age in ms) of the calls of the last minute that this process admitted; all by default."""
-        found = []
-        with self._lock:
-            now = self._clock_ms()
-            for scope in list(self._scopes) if scopes is None else scopes:
-                counts = self._counts(scope)
-                counts.purge(now)
-                if counts.minute:
-                    found.append((scope, [(token, now - at) for token, at in counts.minute.items()]))
-        return found
-
     # --- under the lock ----------------------------------------------------------------------------------------
 
     def _counts(self, scope: str) -> _Counts:
@@ -222,8 +167,6 @@ class LocalLimiter:
             if used >= part:
                 wait_ms = _until_leaves(counts, used - part, now)
                 yield Verdict(limit.scope, limit.per_minute, 0, wait_ms, "minute")
-            if counts.shared_until_ms > now and counts.since_shared >= self._left(limit.per_minute, counts):
-                yield Verdict(limit.scope, limit.per_minute, 0, counts.shared_until_ms - now, "minute")
         queue_full = limit.queued is not None and len(counts.queued) >= self._part(limit.queued)
         if queue_full and token not in counts.queued:
             yield Verdict(limit.scope, limit.queued, 0, QUEUED_RETRY_MS, "queued")
@@ -231,7 +174,6 @@ class LocalLimiter:
     def _enter(self, limit: Limit, counts: _Counts, token: str, lease_ms: int, now: int) -> None:
         if limit.per_minute is not None and token not in counts.minute:
             counts.minute[token] = now
-            counts.since_shared += 1
         if limit.queued is not None:
             counts.queued.setdefault(token, now + lease_ms)
 
@@ -249,10 +191,6 @@ class LocalLimiter:
     def _part(self, limit: int) -> int:
         return max(limit // self._processes, 1) if limit > 0 else 0
 
-    def _left(self, per_minute: int, counts: _Counts) -> int:
-        """This process's part of what the shared count had left when it was last heard."""
-        return max(per_minute - counts.shared_used, 0) // self._processes
-
     def _sweep(self, now: int) -> None:
         """Forget idle scopes now and then, so that memory follows the accounts of the last minutes."""
         self._calls += 1
@@ -261,7 +199,7 @@ class LocalLimiter:
         for scope, counts in list(self._scopes.items()):
             counts.purge(now)
             counts.purge_queued(now)
-            if counts.empty and counts.shared_until_ms <= now:
+            if counts.empty:
                 del self._scopes[scope]
 
     # --- outside the lock --------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from gateway.errors import IdempotencyConflict, QueueFull, RateLimited
 from gateway.ids import generation_id_new
 from gateway.limits import limit_scopes, limiter
 from gateway.models import IdempotencyRecord
-from gateway.ratelimit import Decision
+from gateway.ratelimit import Decision, Uncounted
+from gateway.ratelimit.decision import all_limits
+from gateway.recount import recount, recount_needed
 from gateway.services.key_days import key_day_count
 from gateway.wakeups import dispatcher_wake
 from inference.models import Generation, GenerationState
@@ -44,12 +46,12 @@ _prices: TtlCache[tuple[str, int], int | None] = TtlCache()
 class Placement:
     """An accepted call: its generation, what pays for it, and the limiter's numbers for the reply's headers.
 
-    `created` is False when an idempotency key found the generation of an earlier call.
+    `created` is False when an idempotency key found the generation of an earlier call: such a call is not counted.
     """
 
     generation: Generation
     created: bool
-    decision: Decision
+    decision: Decision | Uncounted
 
 
 def generation_place(
@@ -59,10 +61,13 @@ def generation_place(
     caller.require_model(order.model.model_id)
     unit_price_microusd = _price(caller, order)
     generation_id = generation_id_new(now)
-    decision = _pass_limits(caller, generation_id, now)
+    found = _pass_limits(caller, generation_id, now)
     try:
-        with _one_commit(several=idempotency_key is not None or caller.key.calls_per_day is not None):
+        recounts = recount_needed(found)
+        several = recounts or idempotency_key is not None or caller.key.calls_per_day is not None
+        with _one_commit(several=several):
             earlier = _idempotent(caller, order, idempotency_key, generation_id, now) if idempotency_key else None
+            decision = _recount(caller, now) if recounts and not earlier else found
             generation = earlier or _write(caller, order, generation_id, unit_price_microusd, now)
     except BaseException as problem:
         limiter().give_back(_scopes(caller), str(generation_id))
@@ -114,12 +119,11 @@ def _key_limits(caller: Caller) -> tuple[tuple[str, int | None, int | None], ...
     return ((_scopes(caller)[1], key.calls_per_minute, key.queued_calls),)
 
 
-def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision:
+def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision | Uncounted:
     """All limits of the account and the key together, in one step. Raises RateLimited or QueueFull."""
-    account_scope, key_scope = _scopes(caller)
-    key, terms = caller.key, caller.terms
-    decision = limiter().admit(
-        scope=account_scope,
+    terms = caller.terms
+    found = limiter().admit(
+        scope=_scopes(caller)[0],
         token=str(generation_id),
         now_ms=int(now.timestamp() * 1000),
         per_minute=terms.calls_per_minute,
@@ -127,10 +131,22 @@ def _pass_limits(caller: Caller, generation_id: int, now: datetime) -> Decision:
         lease_s=settings.GENERATION_EXPIRY_S + settings.LEASE_S * settings.RENDER_ATTEMPTS_MAX,
         extra=_key_limits(caller),
     )
+    return found if isinstance(found, Uncounted) else _obey(found, caller)
+
+
+def _recount(caller: Caller, now: datetime) -> Decision:
+    """The same from the account's rows. Raises RateLimited or QueueFull."""
+    terms = caller.terms
+    limits = all_limits(_scopes(caller)[0], terms.calls_per_minute, terms.queued_calls, _key_limits(caller))
+    return _obey(recount(account_id=caller.account_id, key_id=caller.key_id, limits=limits, now=now), caller)
+
+
+def _obey(decision: Decision, caller: Caller) -> Decision:
     if decision.allowed:
         return decision
     if decision.refused_by == "queued":
-        limit = key.queued_calls if decision.scope == key_scope else terms.queued_calls
+        of_key = decision.scope == _scopes(caller)[1]
+        limit = caller.key.queued_calls if of_key else caller.terms.queued_calls
         raise QueueFull(limit=limit, retry_after_s=decision.retry_after_s, decision=decision)
     raise RateLimited(limit=decision.limit, retry_after_s=decision.retry_after_s, decision=decision)
 

@@ -15,7 +15,7 @@ from accounts.models import Account
 from billing.entitlements import Terms, day_end, day_of, terms_of
 from billing.models import UsageDay
 from gateway.dashboard.access import membership_in_use
-from gateway.limits import limit_scopes, limiter
+from gateway.limits import usage_now
 from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards
 from inference.selectors import queued_calls
@@ -71,13 +71,7 @@ def _per_day(account: Account, terms: Terms, now: datetime) -> list[LimitRow]:
 
 
 def _per_minute(account: Account, terms: Terms, now: datetime) -> LimitRow:
-    scope = limit_scopes(account_id=account.pk, key_id=0)[0]
-    usage = limiter().peek(
-        scope=scope,
-        now_ms=int(now.timestamp() * 1000),
-        per_minute=terms.calls_per_minute,
-        queued=terms.queued_calls,
-    )
+    usage = usage_now(account_id=account.pk, per_minute=terms.calls_per_minute, queued=terms.queued_calls, now=now)
     resets_at = datetime.fromtimestamp(usage.reset_at_epoch_s, tz=UTC) if usage.used else None
     return LimitRow("Calls in the last minute", usage.used, terms.calls_per_minute, resets_at, "A larger plan")
 

@@ -306,7 +306,7 @@ def stage(servers: Servers, folder: Path, *, database: str, **env: str) -> Itera
     }
     service = Service(folder, env=settings | env)
     with contextlib.suppress(redis.RedisError):
-        redis.Redis.from_url(servers.redis.url).flushall()
+        servers.redis.forget_all()
     try:
         service.start()
         service.wait_ready()

@@ -25,8 +25,8 @@ def proxy(servers):
 @pytest.fixture(scope="module")
 def scene(servers, proxy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("flaky")
-    with stage(servers, folder, database="flaky", REDIS_URL=proxy.url, WEB_PROCESSES="2") as ready:
-        yield ready
+    with stage(servers, folder, database="flaky", REDIS_URL=proxy.url, WEB_PROCESSES="2") as ready, ready.supervised():
+        yield ready  # a worker of Celery may end when the broker fails it in a wrong moment
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def test_funds_stay_exact(scene, trouble, report):
 
 
 @pytest.mark.proves("L5", "L13")
-def test_the_limit_per_minute_is_exceeded_by_no_more_than_one_part(scene, trouble):
-    """One of the two processes may be cut off alone, before it heard of any call: then it goes on with its part."""
+def test_the_limit_per_minute_is_never_exceeded(scene, trouble, report):
     outcomes = rush(scene, scene.open_account("minute@example.org", calls_per_minute=10), calls=100)
-    assert outcomes["accepted"] <= 10 + 10 // 2
     assert set(outcomes) <= {"accepted", "rate_limited"}
+    assert 0 < outcomes["accepted"] <= 10
+    report(seed=13, tries=100, admitted=outcomes["accepted"], refused=outcomes["rate_limited"])
 
 
 def calls_in_a_small_queue(scene, name, places):

@@ -62,10 +62,7 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The address of an empty Redis."""
-    import redis
-
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
+    redis_server.forget_all()
     return redis_server.url
 
 

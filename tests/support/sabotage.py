@@ -231,12 +231,17 @@ def forgets_places(module: Any) -> None:
 
 def counts_alone(module: Any) -> None:
     """Each process counts for itself and believes that there is no other."""
+    alone = module.LocalLimiter()
 
-    def decide(self: Any, limits: list[Any], token: str, lease_ms: int) -> Any:
-        self.local._processes = 1
-        return self.local.decide(limits, token, lease_ms)
+    def admit(self: Any, **call: Any) -> Any:
+        return alone.admit(**call)
 
-    module.SharedLimiter._decide = decide
+    module.SharedLimiter.admit = admit
+
+
+def never_recounts(module: Any) -> None:
+    """Lets in what Redis cannot vouch for."""
+    module.recount_needed = lambda found: False
 
 
 def never_reconciles(module: Any) -> None:
@@ -253,7 +258,8 @@ MISTAKES: dict[str, tuple[str, Patch]] = {
     "answers-before-commit": ("billing.holds", answers_before_commit),
     "never-sweeps": ("gateway.periodic", never_sweeps),
     "never-reconciles": ("gateway.periodic", never_reconciles),
-    "counts-alone": ("gateway.ratelimit.shared", counts_alone),
+    "counts-alone": ("gateway.ratelimit", counts_alone),
+    "never-recounts": ("gateway.services.place", never_recounts),
     "forgets-places": ("gateway.ratelimit.shared", forgets_places),
 }
 
@@ -284,8 +290,9 @@ class PatchingFinder(MetaPathFinder):
 
 def sabotaged(command: list[str], *names: str) -> list[str]:
     """The command of a process of the service, altered."""
-    python, *program = command
-    return [python, "-m", "tests.support.sabotage", ",".join(names), *program[program[0] == "-m" :]]
+    environment = list(itertools.takewhile(lambda word: word == "env" or "=" in word, command))
+    python, *program = command[len(environment) :]
+    return [*environment, python, "-m", "tests.support.sabotage", ",".join(names), *program[program[0] == "-m" :]]
 
 
 def main() -> None:

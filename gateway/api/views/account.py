@@ -62,7 +62,7 @@ def _limits(caller: Caller) -> dict[str, Any]:
 
 
 def _used(caller: Caller, call: Call) -> dict[str, Any]:
-    usage = usage_of(caller, now_ms=int(call.now.timestamp() * 1000))
+    usage = usage_of(caller, now=call.now)
     used: dict[str, Any] = {"calls_this_minute": usage.used, "queued_calls": usage.queued}
     if caller.terms.free_calls_per_day:
         used["free_calls_today"] = free_calls_used(account_id=caller.account_id, now=call.now)

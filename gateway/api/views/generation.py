@@ -18,7 +18,7 @@ from gateway.api.replies import generation_body
 from gateway.api.route import Reply, Route
 from gateway.api.views.callers import authenticate
 from gateway.api.waiting import wait
-from gateway.ratelimit import Decision, Usage
+from gateway.ratelimit import Decision, Uncounted, Usage
 from gateway.services import generation_place, refusal_recall
 from inference.models import Generation
 
@@ -29,7 +29,7 @@ def generate(call: Call, route: Route, _id: str) -> Reply:
     digest = body_digest(route.path, call.fields) if key else ""
     earlier = generation_replayed(account_id=caller.account_id, key=key, digest=digest) if key else None
     if earlier is not None:
-        return _answer(call, route, earlier, usage_of(caller, now_ms=int(call.now.timestamp() * 1000)))
+        return _answer(call, route, earlier, usage_of(caller, now=call.now))
     refusal_recall(caller=caller, now=call.now)
     assert route.profile is not None, f"{route.path} has no profile"
     order = order_build(
@@ -42,7 +42,12 @@ def generate(call: Call, route: Route, _id: str) -> Reply:
 
 
 def _answer(
-    call: Call, route: Route, generation: Generation, numbers: Decision | Usage, *, just_placed: bool = False
+    call: Call,
+    route: Route,
+    generation: Generation,
+    numbers: Decision | Usage | Uncounted,
+    *,
+    just_placed: bool = False,
 ) -> Reply:
     """Wait for the outcome as long as this call may take, then tell what is known."""
     left_s = settings.WAIT_TIMEOUT_S - (time.monotonic() - call.started_s)

@@ -20,6 +20,7 @@ from gateway.api.views.jobs import ID_NAMES, id_of
 from gateway.errors import RateLimited
 from gateway.ids import generation_id_new
 from gateway.limits import limit_scopes, limiter
+from gateway.ratelimit import Uncounted
 from inference.errors import GenerationNotFound
 from inference.models import Generation
 from inference.selectors import generation_of
@@ -28,6 +29,7 @@ from inference.storage import get_storage, output_key
 # As the API documents base64_to_url.
 UPLOAD_BYTES_MAX = 5 * 1024 * 1024
 CROP_SIDE_PX = 512
+UNCOUNTED_RETRY_S = 5
 UPLOAD_NAMES = ("base64_string", "init_image", "image", "base64")
 # A result's address has no index: the search for its call ends here.
 RECENT_CALLS_MAX = 20_000
@@ -53,7 +55,7 @@ def base64_crop(call: Call, route: Route, _id: str) -> Reply:
 def _kept(call: Call, *, crop: bool) -> tuple[str, int]:
     caller = authenticate(call, SCOPE_GENERATE)
     now_ms = int(call.now.timestamp() * 1000)
-    foresee_refusal(caller, now_ms=now_ms)
+    foresee_refusal(caller, now=call.now)
     picture = _uploaded(call)
     if crop:
         picture = ImageOps.fit(picture, (CROP_SIDE_PX, CROP_SIDE_PX), Image.Resampling.LANCZOS)
@@ -67,7 +69,10 @@ def _kept(call: Call, *, crop: bool) -> tuple[str, int]:
         queued=None,
         lease_s=0,
     )
-    if not decision.allowed:
+    if isinstance(decision, Uncounted):
+        if decision.counting_ms is None:  # an upload leaves no row by which the database could count it
+            raise RateLimited(limit=caller.terms.calls_per_minute, retry_after_s=UNCOUNTED_RETRY_S)
+    elif not decision.allowed:
         raise RateLimited(limit=decision.limit, retry_after_s=decision.retry_after_s, decision=decision)
     expires_epoch_s = int(call.now.timestamp()) + settings.TEMP_LINK_TTL_S
     key = output_key(token=uuid.uuid4().hex, index=0, expires_epoch_s=expires_epoch_s)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-import redis
 
 from gateway.ratelimit.local import LocalLimiter
 from gateway.ratelimit.shared import SharedLimiter, connect
@@ -28,8 +27,7 @@ def redis_server():
 def redis_url(redis_server):
     if redis_server.process is None:
         redis_server.start()
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
+    redis_server.forget_all()
     return redis_server.url
 
 
@@ -47,10 +45,9 @@ def limiter(request, clock):
     yield shared_limiter(request.getfixturevalue("redis_url"), clock)
 
 
-def shared_limiter(url, clock=None, *, processes=1, steady=None):
-    """On Redis's own clock, or on `clock`; `steady` turns the process's clock apart from it."""
-    local = LocalLimiter(processes=processes, clock_ms=steady or clock) if clock else None
-    limiter = SharedLimiter(connect(url), processes=processes, clock_ms=clock, local=local)
+def shared_limiter(url, clock=None):
+    """On Redis's own clock, or on `clock`."""
+    limiter = SharedLimiter(connect(url), clock_ms=clock)
     _opened.append(limiter)
     return limiter
 

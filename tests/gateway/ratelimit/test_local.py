@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway import ratelimit
-from gateway.ratelimit.decision import Limit
+from gateway.ratelimit import Uncounted
 from gateway.ratelimit.local import SWEEP_EVERY_CALLS, LocalLimiter
 from gateway.ratelimit.shared import SharedLimiter
 from tests.gateway.ratelimit.support import START_MS, Clock
@@ -76,32 +76,6 @@ class TestCallsThatEndedInAnotherProcess:
         assert admit(limiter, "a", "one").allowed
 
 
-class TestBesideASharedCount:
-    def note(self, limiter, used, *, asked_at, token):
-        return limiter.note_shared([Limit("a", 50, None)], [used], asked_at=asked_at, admitted_token=token)
-
-    def test_answers_that_overtake_each_other_are_no_alarm(self):
-        clock = Clock()
-        limiter = LocalLimiter(clock_ms=clock)
-        asked_at = limiter.now()
-        assert self.note(limiter, 2, asked_at=asked_at, token="second") == []
-        assert self.note(limiter, 1, asked_at=asked_at, token="first") == []
-
-    def test_a_count_that_lost_calls_made_before_it_was_asked_has_forgotten(self):
-        clock = Clock()
-        limiter = LocalLimiter(clock_ms=clock)
-        self.note(limiter, 1, asked_at=limiter.now(), token="first")
-        clock.now += 10
-        assert self.note(limiter, 0, asked_at=limiter.now(), token=None) == ["a"]
-
-    def test_calls_about_to_leave_the_minute_are_no_alarm(self):
-        clock = Clock()
-        limiter = LocalLimiter(clock_ms=clock)
-        self.note(limiter, 1, asked_at=limiter.now(), token="first")
-        clock.now += 59_000
-        assert self.note(limiter, 0, asked_at=limiter.now(), token=None) == []
-
-
 @pytest.fixture
 def fresh():
     ratelimit.get_limiter.cache_clear()
@@ -121,7 +95,14 @@ class TestTheProcessLimiter:
         settings.REDIS_URL, settings.WEB_PROCESSES = "redis://127.0.0.1:1/0", 4
         limiter = ratelimit.get_limiter()
         assert isinstance(limiter, SharedLimiter)
-        assert admit(limiter, "a", "one", per_minute=8).remaining == 1  # nobody listens there: a quarter of 8, less one
+        assert admit(limiter, "a", "one") == Uncounted(None)  # nobody listens there
+
+    def test_failed_keys_are_counted_by_each_process_while_redis_is_away(self, fresh, settings):
+        settings.REDIS_URL, settings.WEB_PROCESSES = "redis://127.0.0.1:1/0", 4
+        for _ in range(5):
+            assert ratelimit.address_check("203.0.113.9") == 0
+            ratelimit.address_fail("203.0.113.9", now_ms=START_MS)
+        assert 0 < ratelimit.address_check("203.0.113.9") <= 61
 
     def test_failed_keys_are_counted_by_address(self, fresh, settings):
         settings.REDIS_URL, settings.WEB_PROCESSES = "", 1
