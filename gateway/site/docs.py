@@ -22,7 +22,7 @@ from django.views.decorators.http import require_safe
 from gateway.site import docs_samples, docs_search, error_list
 from gateway.site.context import base_url, free_calls_per_day
 from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
-from gateway.site.openapi import document
+from gateway.site.openapi import NOT_HERE, document
 from gateway.site.reference import operations
 from gateway.site.samples import curl_call
 
@@ -146,7 +146,16 @@ def reference(request: HttpRequest) -> HttpResponse:
         "section": "docs",
         "docs_groups": GROUPS,
         "page": DocsPage("reference", "API reference"),
-        "groups": operations(),
+        "groups": [
+            (
+                group,
+                [
+                    (found, found.samples(base_url(request)) if group.title != NOT_HERE else [])
+                    for found in group.operations
+                ],
+            )
+            for group in operations()
+        ],
         "query": request.GET.get("q", ""),
     }
     return render(request, "docs/reference.html", context)

@@ -15,7 +15,15 @@ from gateway.api.profiles import Profile
 from gateway.api.route import Route
 from gateway.api.routes import ROUTES
 from gateway.api.views import absent, account, generation, jobs, keys, models, pictures, usage
-from gateway.site.openapi_parts import COMPONENTS, ERROR_REPLIES, KEY_FIELDS, PICTURE_FIELDS
+from gateway.site.openapi_parts import (
+    ALWAYS_SHOWN,
+    CALL_FIELDS,
+    COMPONENTS,
+    ERROR_REPLIES,
+    EXAMPLES,
+    KEY_FIELDS,
+    PICTURE_FIELDS,
+)
 from gateway.site.schema import Field, general_fields
 from inference.engine.spec import Operation
 
@@ -71,6 +79,12 @@ HANDLERS: dict[Any, tuple[str, str]] = {
     absent.capability_missing: (NOT_HERE, "Needs a model that this installation may lack: 503 names it"),
 }
 BODIES: dict[Any, tuple[Field, ...]] = {
+    jobs.fetch: (CALL_FIELDS["request_id"],),
+    jobs.cancel: (CALL_FIELDS["request_id"],),
+    pictures.delete_image: (CALL_FIELDS["request_id"],),
+    pictures.base64_to_url: (CALL_FIELDS["base64_string"],),
+    pictures.base64_crop: (CALL_FIELDS["base64_string"],),
+    models.check: (CALL_FIELDS["model_id"],),
     keys.key_new: KEY_FIELDS,
     keys.key_edit: tuple(replace(field, required=False) for field in KEY_FIELDS if field.name in keys.CHANGEABLE),
 }
@@ -125,7 +139,7 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
         "responses": _replies(route),
     }
     if method == "POST" and (fields := fields_of_route(route)):
-        content = {"application/json": {"schema": _body(fields)}}
+        content = {"application/json": {"schema": _body(fields), "example": example_of(fields)}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
@@ -149,7 +163,15 @@ def _replies(route: Route) -> dict[str, Any]:
 
 def fields_of_route(route: Route) -> list[Field]:
     """What a POST to it may hold, where this document describes that."""
-    return body_fields(route.profile) if route.profile is not None else list(BODIES.get(route.handler, ()))
+    if route.profile is not None:
+        return body_fields(route.profile)
+    in_path = {"request_id"} if route.path.endswith("{id}") else set()
+    return [field for field in BODIES.get(route.handler, ()) if field.name not in in_path]
+
+
+def example_of(fields: list[Field]) -> dict[str, Any]:
+    """What is required, and what most calls say: a body that can be sent as it stands."""
+    return {field.name: EXAMPLES[field.name] for field in fields if field.required or field.name in ALWAYS_SHOWN}
 
 
 def _body(fields: list[Field]) -> dict[str, Any]:

@@ -20,6 +20,28 @@ PICTURE_FIELDS: dict[str, Field] = {
     "scale": Field("scale", "Scale", "integer", "The side of the result over the side of the picture.", 3, 1, 4),
     "specific_object": Field("specific_object", "Thing", "text", "What the mask covers.", required=True),
 }
+CALL_FIELDS: dict[str, Field] = {
+    "request_id": Field("request_id", "Call", "text", "The id of the call, as its reply told it.", required=True),
+    "base64_string": Field("base64_string", "Picture", "text", "The picture as base64 or a data URI.", required=True),
+    "model_id": Field("model_id", "Model", "text", "The model's id.", required=True),
+}
+# A value for every field that some operation requires, and the fields that examples show besides.
+EXAMPLES: dict[str, Any] = {
+    "model_id": "demo",
+    "prompt": "a red circle on a blue background",
+    "init_image": "https://example.com/picture.png",
+    "image": "https://example.com/picture.png",
+    "url": "https://example.com/picture.png",
+    "mask_image": "https://example.com/mask.png",
+    "controlnet_model": "canny",
+    "specific_object": "circle",
+    "request_id": "ID",
+    "base64_string": "iVBORw0KGgo...",
+    "name": "user 4711",
+    "scopes": ["generate"],
+    "calls_per_day": 50,
+}
+ALWAYS_SHOWN = frozenset({"prompt", "scopes", "calls_per_day"})
 _LIST = "A list, or texts between commas; empty: any."
 KEY_FIELDS = (
     Field("name", "Name", "text", "Where the key is used.", required=True),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.site.openapi import document
+from gateway.site.samples import Sample, operation_samples
 
+# Ids of calls, keys and models look different; what the reader puts there is theirs.
+EXAMPLE_ID = "ID"
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -32,6 +36,15 @@ class Operation:
     parameters: tuple[Parameter, ...]
     replies: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+    # A body that the operation takes, from the document.
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    def samples(self, base_url: str) -> list[Sample]:
+        """The call in each language."""
+        path = self.path.replace("{id}", EXAMPLE_ID)
+        return operation_samples(
+            base_url=base_url, key="$API_KEY", method=self.method, path=path, body=dict(self.example)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,7 @@ def _operation(path: str, method: str, found: dict[str, Any]) -> Operation:
         description=found.get("description", ""),
         parameters=(*_of_address(found), *_of_body(found)),
         replies=tuple(found.get("responses", {})),
+        example=found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example", {}),
     )
 
 

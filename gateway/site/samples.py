@@ -22,25 +22,27 @@ class Sample:
 
 def curl_call(*, base_url: str, key: str, body: dict[str, Any] | None = None, path: str = PATH) -> str:
     """A shell line that works as it stands. Single quotes keep the body whole; those inside it are escaped."""
-    payload = _compact(body or FIRST_BODY).replace("'", "'\\''")
-    return (
-        f"curl {base_url}{path} \\\n"
-        f'  -H "Authorization: Bearer {key}" \\\n'
-        f'  -H "Content-Type: application/json" \\\n'
-        f"  -d '{payload}'"
-    )
+    return _Call(base_url=base_url, path=path, key=key, body=body or FIRST_BODY).curl()
 
 
 def samples(*, base_url: str, key: str, body: dict[str, Any] | None = None, path: str = PATH) -> list[Sample]:
     """The same call in every language that the documentation speaks, in the order of its tabs."""
     call = _Call(base_url=base_url, path=path, key=key, body=body or FIRST_BODY)
+    return [*_in_all(call), Sample("java", "Java", call.java())]
+
+
+def operation_samples(*, base_url: str, key: str, method: str, path: str, body: dict[str, Any]) -> list[Sample]:
+    """Any operation of the API; its reply is printed as it is."""
+    return _in_all(_Call(base_url=base_url, path=path, key=key, body=body, method=method, draws=False))
+
+
+def _in_all(call: _Call) -> list[Sample]:
     return [
-        Sample("curl", "cURL", curl_call(base_url=base_url, key=key, body=call.body, path=path)),
+        Sample("curl", "cURL", call.curl()),
         Sample("python", "Python", call.python()),
         Sample("javascript", "JavaScript", call.javascript()),
         Sample("php", "PHP", call.php()),
         Sample("node", "Node", call.node()),
-        Sample("java", "Java", call.java()),
     ]
 
 
@@ -55,49 +57,70 @@ def _pretty(body: dict[str, Any], indent: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
+    """One call. `draws`: its reply holds pictures, and the samples say where they are."""
+
     base_url: str
     path: str
     key: str
     body: dict[str, Any]
+    method: str = "POST"
+    draws: bool = True
 
     @property
     def url(self) -> str:
         return self.base_url + self.path
 
+    @property
+    def sends(self) -> bool:
+        return self.method != "GET"
+
+    def curl(self) -> str:
+        lines = [f"curl {self.url}", f'  -H "Authorization: Bearer {self.key}"']
+        if self.sends:
+            payload = _compact(self.body).replace("'", "'\\''")
+            lines += ['  -H "Content-Type: application/json"', f"  -d '{payload}'"]
+        return " \\\n".join(lines)
+
     def python(self) -> str:
+        data = f"    data=json.dumps({_python_literal(self.body)}).encode(),\n" if self.sends else ""
+        kind = ', "Content-Type": "application/json"' if self.sends else ""
+        shown = 'reply["status"], reply.get("output") or reply.get("future_links")' if self.draws else "reply"
         return (
             "import json\n"
             "import urllib.request\n\n"
             "request = urllib.request.Request(\n"
             f'    "{self.url}",\n'
-            f"    data=json.dumps({_python_literal(self.body)}).encode(),\n"
-            f'    headers={{"Authorization": "Bearer {self.key}", "Content-Type": "application/json"}},\n'
+            f"{data}"
+            f'    headers={{"Authorization": "Bearer {self.key}"{kind}}},\n'
             ")\n"
             "with urllib.request.urlopen(request, timeout=60) as response:\n"
             "    reply = json.load(response)\n"
-            'print(reply["status"], reply.get("output") or reply.get("future_links"))'
+            f"print({shown})"
+        )
+
+    def _fetch(self) -> str:
+        """What both JavaScript samples begin with."""
+        kind = ', "Content-Type": "application/json"' if self.sends else ""
+        method = f'  method: "{self.method}",\n' if self.sends else ""
+        body = f"  body: JSON.stringify({_pretty(self.body, 2)}),\n" if self.sends else ""
+        return (
+            f'const response = await fetch("{self.url}", {{\n'
+            f"{method}"
+            f'  headers: {{ Authorization: "Bearer {self.key}"{kind} }},\n'
+            f"{body}"
+            "});\n"
+            "const reply = await response.json();\n"
         )
 
     def javascript(self) -> str:
-        return (
-            f'const response = await fetch("{self.url}", {{\n'
-            '  method: "POST",\n'
-            f'  headers: {{ Authorization: "Bearer {self.key}", "Content-Type": "application/json" }},\n'
-            f"  body: JSON.stringify({_pretty(self.body, 2)}),\n"
-            "});\n"
-            "const reply = await response.json();\n"
-            "console.log(reply.status, reply.output);"
-        )
+        return self._fetch() + ("console.log(reply.status, reply.output);" if self.draws else "console.log(reply);")
 
     def node(self) -> str:
+        if not self.draws:
+            written = 'await writeFile("reply.json", JSON.stringify(reply, null, 2));\nconsole.log("reply.json");'
+            return 'import { writeFile } from "node:fs/promises";\n\n' + self._fetch() + written
         return (
-            'import { writeFile } from "node:fs/promises";\n\n'
-            f'const response = await fetch("{self.url}", {{\n'
-            '  method: "POST",\n'
-            f'  headers: {{ Authorization: "Bearer {self.key}", "Content-Type": "application/json" }},\n'
-            f"  body: JSON.stringify({_pretty(self.body, 2)}),\n"
-            "});\n"
-            "const reply = await response.json();\n"
+            'import { writeFile } from "node:fs/promises";\n\n' + self._fetch() + ""
             'if (reply.status !== "success") throw new Error(reply.message);\n'
             "const picture = await fetch(reply.output[0]);\n"
             'await writeFile("picture.png", Buffer.from(await picture.arrayBuffer()));\n'
@@ -106,17 +129,24 @@ class _Call:
 
     def php(self) -> str:
         body = _compact(self.body).replace("\\", "\\\\").replace("'", "\\'")
+        kind = ", 'Content-Type: application/json'" if self.sends else ""
+        content = f"    'content' => '{body}',\n" if self.sends else ""
+        shown = (
+            "echo $reply['status'], ' ', $reply['output'][0] ?? $reply['message'], PHP_EOL;"
+            if self.draws
+            else "echo json_encode($reply, JSON_PRETTY_PRINT), PHP_EOL;"
+        )
         return (
             "<?php\n"
             "$call = stream_context_create(['http' => [\n"
-            "    'method' => 'POST',\n"
-            f"    'header' => ['Authorization: Bearer {self.key}', 'Content-Type: application/json'],\n"
-            f"    'content' => '{body}',\n"
+            f"    'method' => '{self.method}',\n"
+            f"    'header' => ['Authorization: Bearer {self.key}'{kind}],\n"
+            f"{content}"
             "    'timeout' => 60,\n"
             "    'ignore_errors' => true,\n"
             "]]);\n"
             f"$reply = json_decode(file_get_contents('{self.url}', false, $call), true);\n"
-            "echo $reply['status'], ' ', $reply['output'][0] ?? $reply['message'], PHP_EOL;"
+            f"{shown}"
         )
 
     def java(self) -> str:
