@@ -8,20 +8,34 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.db import transaction
 
 from accounts.adapters import html_of
 from accounts.models import Membership, Role
 from billing.entitlements import billing_url
 from billing.models import MoneyNotice, TopUp
 from billing.money import microusd_from_cents, usd_text
+from billing.signals import money_told
 
 logger = logging.getLogger(__name__)
 
 
-def tell_once(*, account_id: int, key: str, subject: str, paragraphs: list[str], now: datetime) -> bool:
+def tell_once(
+    *,
+    account_id: int,
+    key: str,
+    subject: str,
+    paragraphs: list[str],
+    now: datetime,
+    facts: dict[str, object] | None = None,
+) -> bool:
     """Send unless this account was told `key` before. A mail that cannot be sent is logged and told no more: the same
-    facts stand on the billing page."""
-    _, new = MoneyNotice.objects.get_or_create(account_id=account_id, key=key[:120], defaults={"sent_at": now})
+    facts stand on the billing page. `facts` are what programs are told (billing.signals), in the notice's commit."""
+    with transaction.atomic():
+        notice, new = MoneyNotice.objects.get_or_create(account_id=account_id, key=key[:120], defaults={"sent_at": now})
+        if new and facts is not None:
+            told = facts | {"message": " ".join(paragraphs)}
+            money_told.send(sender=MoneyNotice, account_id=account_id, notice_id=notice.pk, facts=told, now=now)
     if new:
         _send(account_id, subject, paragraphs)
     return new
@@ -108,6 +122,7 @@ def balance_low(*, account_id: int, since: str, available_microusd: int, now: da
         subject="Your balance is low",
         paragraphs=[f"{dollars(max(available_microusd, 0))} is left. Calls beyond it are refused, never owed."],
         now=now,
+        facts={"event": "balance.low", "available_microusd": available_microusd},
     )
 
 
@@ -119,6 +134,7 @@ def spending(*, account_id: int, key: str, scope: str, percent: int, limit_micro
         subject=f"{percent} % of a spending limit",
         paragraphs=[f"{scope} has spent {percent} % of {dollars(limit_microusd)} this month (UTC).", effect],
         now=now,
+        facts={"event": "spending.limit", "scope": scope, "percent": percent, "limit_microusd": limit_microusd},
     )
 
 
@@ -131,4 +147,5 @@ def spending_warned(
         subject="Spending reached your mark",
         paragraphs=[f"{scope} has spent {dollars(warn_microusd)} this month (UTC). Nothing has stopped."],
         now=now,
+        facts={"event": "spending.mark", "scope": scope, "mark_microusd": warn_microusd},
     )

@@ -6,6 +6,13 @@ from django.contrib.staticfiles.apps import StaticFilesConfig
 
 class GatewayConfig(AppConfig):
     name = "gateway"
+    default = True  # of those in this module
+
+    def ready(self) -> None:
+        from billing.signals import money_told
+        from gateway.webhooks_out.alerts import alert_queue
+
+        money_told.connect(alert_queue, dispatch_uid="gateway.alerts")
 
 
 class StaticFiles(StaticFilesConfig):

@@ -44,6 +44,7 @@ from gateway.dashboard.access import PAYERS, AccountRequest, account_page
 from gateway.dashboard.billing_forms import FundsForm, LimitsForm, RechargeForm
 from gateway.dashboard.overview import metrics
 from gateway.site.context import base_url
+from gateway.webhooks_out.alerts import alert_address_set
 
 ENTRIES_SHOWN = 10
 STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com")
@@ -257,6 +258,7 @@ def limits(request: AccountRequest) -> HttpResponse:
         spend_limit_microusd=data["spend_limit"],
         low_balance_microusd=data["low_balance"],
     )
+    alert_address_set(account_id=request.account.pk, url=data["alert_url"])
     messages.success(request, "Saved.")
     return redirect("dashboard:billing")
 

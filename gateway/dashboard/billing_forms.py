@@ -9,6 +9,9 @@ from django.core.exceptions import ValidationError
 
 from billing.models import AutoRecharge, Wallet
 from billing.money import cents_from_microusd, microusd_from_cents, usd_parse, usd_text
+from gateway.errors import AddressRefused
+from gateway.http import url_checked
+from gateway.webhooks_out.alerts import alert_address
 
 
 class Dollars(forms.CharField):
@@ -66,6 +69,23 @@ class LimitsForm(forms.Form):
     )
     low_balance = Dollars(label="Tell me when less is left, US$", required=False)
 
+    alert_url = forms.CharField(
+        label="Post these to, https address",
+        required=False,
+        max_length=2000,
+        help_text="Signed like your webhooks. The mails come all the same.",
+        widget=forms.URLInput(attrs={"placeholder": "https://example.com/alerts"}),
+    )
+
+    def clean_alert_url(self) -> str:
+        url = str(self.cleaned_data["alert_url"])
+        try:
+            if url:
+                url_checked(url, plain_http=False)
+        except AddressRefused as refused:
+            raise ValidationError(refused.message) from None
+        return url
+
     @classmethod
     def of(cls, wallet: Wallet) -> LimitsForm:
         amounts = {
@@ -74,4 +94,5 @@ class LimitsForm(forms.Form):
             "low_balance": wallet.low_balance_microusd,
         }
         texts = {name: "" if value is None else usd_text(value, places=2) for name, value in amounts.items()}
-        return cls(initial={"continue_from_funds": wallet.continue_from_funds, **texts})
+        switches = {"continue_from_funds": wallet.continue_from_funds, "alert_url": alert_address(account_id=wallet.pk)}
+        return cls(initial={**switches, **texts})

@@ -12,6 +12,7 @@ from gateway.models.quotas import KeyDay
 from gateway.models.revision import Revision
 from gateway.models.status import Incident, ProbeDay
 from gateway.models.webhooks import (
+    AlertAddress,
     DeliveryState,
     WebhookAttempt,
     WebhookDelivery,
@@ -20,6 +21,7 @@ from gateway.models.webhooks import (
 )
 
 __all__ = [
+    "AlertAddress",
     "Announcement",
     "AuditRun",
     "Collection",

@@ -86,6 +86,16 @@ class WebhookReceiver(models.Model):
         return self.origin
 
 
+class AlertAddress(models.Model):
+    """Where an account is told by webhook of its spending, which belongs to no call."""
+
+    account_id = models.BigIntegerField(primary_key=True)
+    url = models.CharField(max_length=2000)
+
+    def __str__(self) -> str:
+        return f"alerts of {self.account_id}"
+
+
 class WebhookSecret(models.Model):
     """A signing secret, by its salt: the secret itself is derived and stored nowhere (see webhooks_out.signing).
 

@@ -16,6 +16,7 @@ from accounts.models import Account, AccountEvent, ApiKey, Invitation, Membershi
 from billing.customers import customers_close
 from billing.models import AutoRecharge, Subscription, Wallet
 from gateway.models import (
+    AlertAddress,
     Collection,
     IdempotencyRecord,
     SharedLink,
@@ -76,7 +77,7 @@ def _rows_delete(account: Account) -> None:
     """What names people or tells of their pictures, and is no money."""
     for model in (Membership, Invitation, AccountEvent, AutoRecharge):
         model.objects.filter(account=account).delete()
-    by_id = (WebhookDelivery, WebhookReceiver, WebhookSecret, IdempotencyRecord, SharedLink, Collection)
+    by_id = (AlertAddress, WebhookDelivery, WebhookReceiver, WebhookSecret, IdempotencyRecord, SharedLink, Collection)
     for kept_by_id in by_id:
         kept_by_id.objects.filter(account_id=account.pk).delete()
 

@@ -69,14 +69,31 @@ def page(browser: Browser, paid_service: Service) -> Iterator[Page]:
 
 
 def photograph(page: Page, name: str) -> None:
+    """The step on a desk and on a telephone, by day and by night."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    before = page.viewport_size
+    assert before
+    for width in (1440, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(before)
 
 
 @pytest.mark.timeout(400)  # the start of two services counts, on whatever machine
 def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Service) -> None:
     sign_up(page, paid_service, "payer@example.org")
     key = page.locator(".key-once code").inner_text()
+    adds_funds(page)
+    balance = pays_for_a_picture(page, paid_service, key)
+    takes_a_plan(page, paid_service, key, balance)
+    cancels_it(page)
+    assert paid_service.manage("audit", check=False).returncode == 0
+
+
+def adds_funds(page: Page) -> None:
     page.goto("/dashboard/billing/")
     expect(page.get_by_text("Payments run in a sandbox here")).to_be_visible()
     assert axe_faults(page) == []
@@ -88,7 +105,14 @@ def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Se
     page.wait_for_url("**/dashboard/billing/funds/done**")
     expect(page.get_by_text("Funds added")).to_be_visible()
     photograph(page, "3-funds-added")
+    page.get_by_role("link", name="Receipt").click()
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+    assert axe_faults(page) == []
+    photograph(page, "3-receipt")
 
+
+def pays_for_a_picture(page: Page, paid_service: Service, key: str) -> str:
+    """The balance after it, as the ledger shows it."""
     paid_service.manage(
         "shell",
         "-c",
@@ -102,7 +126,15 @@ def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Se
     assert axe_faults(page) == []
     photograph(page, "4-ledger")
     balance = page.locator("tbody tr").first.locator("td").last.inner_text()
+    page.get_by_role("navigation", name="Monthly statements").get_by_role("link").first.click()
+    expect(page.get_by_role("row", name=re.compile("Balance at the end"))).to_be_visible()
+    assert axe_faults(page) == []
+    photograph(page, "4-statement")
+    return balance
 
+
+def takes_a_plan(page: Page, paid_service: Service, key: str, balance: str) -> None:
+    """Under it a picture costs nothing."""
     page.goto("/dashboard/billing/")
     page.get_by_role("link", name="Premium").click()
     expect(page.get_by_role("row", name=re.compile("Covered without a limit"))).to_contain_text("Every model")
@@ -118,10 +150,12 @@ def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Se
     page.goto("/dashboard/billing/ledger")
     assert page.locator("tbody tr").first.locator("td").last.inner_text() == balance
     expect(page.locator("tbody tr")).to_have_count(2)
-
     page.goto("/dashboard/billing/")
     expect(page.get_by_text("It renews on")).to_be_visible()
     photograph(page, "5-premium")
+
+
+def cancels_it(page: Page) -> None:
     page.get_by_role("button", name="Change, cancel, card and invoices").click()
     page.wait_for_url(re.compile("127.0.0.1:.*portal|/p/|/b/"))
     photograph(page, "6-portal")
@@ -131,4 +165,3 @@ def test_from_the_first_dollar_to_the_end_of_a_plan(page: Page, paid_service: Se
     page.wait_for_url(re.compile("/dashboard/billing/?$"))
     expect(page.get_by_text("It ends on")).to_be_visible()
     photograph(page, "8-ending")
-    assert paid_service.manage("audit", check=False).returncode == 0
