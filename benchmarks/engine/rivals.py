@@ -17,7 +17,14 @@ from diffusers import StableDiffusionPipeline
 from inference.engine import Engine, EngineSettings
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
 
-PROMPTS = ("a red circle on blue", "a photo of a cat", "a green star", "a small yellow square on black")
+COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "white", "black")
+SHAPES = ("circle", "square", "star", "triangle", "ring", "heart", "cross", "diamond")
+
+
+def prompt(number: int) -> str:
+    """Different for every customer, so that nothing that was read for one serves another."""
+    colour, shape = COLOURS[number % 8], SHAPES[(number // 8 + number) % 8]
+    return f"a {colour} {shape} on a {COLOURS[(number + 1 + number // 8) % 8]} background"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class Work:
             account=f"customer-{number}",
             operation=Operation.TEXT_TO_IMAGE,
             model=ref,
-            prompt=PROMPTS[number % len(PROMPTS)],
+            prompt=prompt(number),
             width_px=self.side_px,
             height_px=self.side_px,
             seed=number,
@@ -63,7 +70,7 @@ class Plain:
 
     def _draw(self, numbers: list[int]) -> None:
         self.pipe(
-            [PROMPTS[number % len(PROMPTS)] for number in numbers],
+            [prompt(number) for number in numbers],
             height=self.work.side_px,
             width=self.work.side_px,
             num_inference_steps=self.work.steps,

@@ -5,6 +5,7 @@ It decides what is really used; what it changes or cannot honour goes into the j
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 
 from inference.engine import adapting, compose, prompts, schedulers
 from inference.engine.errors import RenderFailed
-from inference.engine.families.base import Condition, Model, Role, Sample, Start, View
+from inference.engine.families.base import Condition, Model, Role, Sample, Start, Text, View
 from inference.engine.loading import CONSTRUCTION
 from inference.engine.parts import PartKind, PartRef, part_of
 from inference.engine.pixels import cover, opaque
@@ -38,7 +39,10 @@ def needs(spec: RenderSpec) -> tuple[PartRef, ...]:
 
 
 class Drawing:
-    """A job's common part, made once: text, scheduler, pictures, adapters. Then one Sample per image."""
+    """A job's common part, made once: text, scheduler, pictures, adapters. Then one Sample per image.
+
+    Its words must be read (see reading.py) before there can be samples.
+    """
 
     def __init__(
         self,
@@ -61,10 +65,9 @@ class Drawing:
         self.controls = adapting.controls(
             spec, parts, self.model, pictures, self.size, self.mask, settings.model_dir, CONSTRUCTION
         )
-        self.conditions = self._conditions()
+        self.conditions: tuple[Condition, ...] = ()
         self.views = self._views()
         self.first_size = self._first_size()
-        self._tell_ignored()
         if spec.deterministic:
             report.note("deterministic: every picture was drawn in forwards of its own.")
 
@@ -252,28 +255,40 @@ class Drawing:
         self.report.used |= {field: value for field, value in used.items() if value != getattr(spec, field)}
         return plan
 
-    def _conditions(self) -> tuple[Condition, ...]:
+    def text(self) -> Text:
+        """To be asked for while the text encoders are adapted."""
         spec = self.spec
-        with adapting.text_adapted(spec, self.parts, self.model, self.loras):
-            conditions = self.family.encode(
-                self.model,
-                self._prompt(),
-                spec.negative_prompt,
-                guidance=spec.guidance_scale,
-                clip_skip=self._clip_skip(),
-                size=self.size,
-            )
+        return Text(
+            prompt=self._prompt(),
+            negative=spec.negative_prompt,
+            guidance=spec.guidance_scale,
+            clip_skip=self._clip_skip(),
+            size=self.size,
+        )
+
+    @property
+    def reads_alone(self) -> bool:
+        """Words of its own, or encoders that are changed for it."""
+        return bool(self.spec.embeddings or self.loras or self.spec.deterministic)
+
+    def text_adapted(self) -> contextlib.AbstractContextManager[None]:
+        return adapting.text_adapted(self.spec, self.parts, self.model, self.loras)
+
+    def understand(self, conditions: tuple[Condition, ...]) -> None:
+        """Take in the text as the model reads it, and what else steers the picture beside it."""
+        spec = self.spec
         if spec.self_attention and self.family.wears_dresses:
             conditions = (*conditions, Condition(conditions[-1].tensors, Role.PERTURBED))
             self.report.note("self_attention was done by perturbed-attention guidance.")
         if spec.ip_adapter and self.family.wears_dresses:
             self.report.note("ip_adapter: steps were shared only with calls of the same adapter and scale.")
             picture = self._picture(spec.ip_adapter.image)
-            conditions, dress = adapting.with_picture_prompt(
+            conditions, worn = adapting.with_picture_prompt(
                 conditions, spec.ip_adapter, picture, self.parts, self.model
             )
-            self.dress = (*self.dress, dress)
-        return conditions
+            self.dress = (*adapting.dresses(spec, self.model, self.report), worn)
+        self.conditions = conditions
+        self._tell_ignored()
 
     def _prompt(self) -> str:
         """The prompt with the model's own words, enhanced where asked."""

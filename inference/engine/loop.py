@@ -7,6 +7,7 @@ there, then one shared forward (or one operation without steps) for the accounts
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import queue
 import time
@@ -16,7 +17,7 @@ from concurrent.futures import Future
 
 import torch
 
-from inference.engine import operations
+from inference.engine import operations, reading
 from inference.engine.drawing import Drawing
 from inference.engine.errors import RenderFailed
 from inference.engine.fairness import FairShare
@@ -170,14 +171,18 @@ class Loop:
         self.pool.forget([*self.preloads, *(ref for work in waiting for ref in work.refs)])
         self.pool.reserved = frozenset(waiting[0].refs if waiting else ())
         held_up = [work for work in waiting if work.passed >= OVERTAKEN_MAX and self.pool.blocked]
+        started: list[Work] = []
         for work in held_up[:1] or waiting:
             if not self._may_start(work.account):
                 continue
             with self.tally.blame([work]):
                 if self._parts_ready(work):
                     self._start(work)
+                    started.append(work)
                     for other in waiting:
                         other.passed += not other.started and other.missed_s is not None
+        for group in reading.together(started):
+            self._read(group)
 
     def _may_start(self, account: str) -> bool:
         """While there is a free place; and an account without any image under way always gets one."""
@@ -204,6 +209,20 @@ class Loop:
                 work.drawing = self.relief.second_try(
                     lambda: Drawing(work.spec, work.job.inputs, work.parts(), work.report, self.settings)
                 )
+
+    @torch.inference_mode()
+    def _read(self, works: list[Work]) -> None:
+        """The words of all at once; if that fails, each job's alone."""
+        with self.tally.timed(works):
+            if len(works) > 1:
+                try:
+                    reading.read(works)
+                    return
+                except Exception:
+                    logger.exception("The words of %s jobs could not be read together.", len(works))
+            for work in works:
+                with self.tally.blame([work]):
+                    self.relief.second_try(functools.partial(reading.read, [work]))
 
     @torch.inference_mode()
     def _start_rows(self) -> None:

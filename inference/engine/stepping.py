@@ -38,7 +38,7 @@ class Stepper:
         predicted = self._predict(rows)
         if not predicted:
             return
-        whole = torch.stack([torch.isfinite(prediction).all() for _, prediction in predicted]).tolist()
+        whole = torch.cat([prediction for _, prediction in predicted]).isfinite().flatten(1).all(dim=1).tolist()
         sound: list[tuple[Row, torch.Tensor]] = []
         for (row, prediction), finite in zip(predicted, whole, strict=True):
             with self.tally.blame([row.work]):

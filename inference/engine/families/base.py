@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -22,12 +22,24 @@ from inference.engine import schedulers
 from inference.engine.errors import RenderFailed
 from inference.engine.families import lora, speed
 from inference.engine.families.dresses import perturbed, worn
-from inference.engine.families.sample import Batch, Condition, Model, Role, Row, Sample, Start, Tensors, View
+from inference.engine.families.sample import (
+    Batch,
+    Condition,
+    Model,
+    Role,
+    Row,
+    Sample,
+    Start,
+    Tensors,
+    Text,
+    View,
+)
 
 # diffusers' default for perturbed-attention guidance.
 PERTURBED_SCALE = 3.0
+GUIDED = (Role.NEGATIVE, Role.POSITIVE)
 
-__all__ = ["Batch", "Condition", "Family", "Model", "Role", "Row", "Sample", "Start", "Tensors", "View"]
+__all__ = ["Batch", "Condition", "Family", "Model", "Role", "Row", "Sample", "Start", "Tensors", "Text", "View"]
 
 
 class Family(abc.ABC):
@@ -47,10 +59,8 @@ class Family(abc.ABC):
     # --- To be told by each family ------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def encode(
-        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
-    ) -> tuple[Condition, ...]:
-        """The text as conditions: the positive alone, or the negative and the positive where guidance needs both."""
+    def encode(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
+        """Each text's conditions: the positive alone, or the negative and the positive where guidance needs both."""
 
     @abc.abstractmethod
     def forward(self, model: Model, batch: Batch) -> torch.Tensor:
@@ -191,6 +201,8 @@ class Family(abc.ABC):
         inputs = {id(sample): self._input(sample) for sample in samples}
         parts = [self._run(model, rows[i : i + rows_max], inputs) for i in range(0, len(rows), rows_max)]
         predictions = torch.cat(parts).float()
+        if all(len(sample.views) == 1 and _roles(sample) == GUIDED for sample in samples):
+            return _all_guided(samples, predictions)
         out, first = [], 0
         for sample in samples:
             out.append(_merged(sample, predictions[first : first + sample.rows]))
@@ -305,6 +317,17 @@ def _merged(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:
     return total / covered
 
 
+def _roles(sample: Sample) -> tuple[Role, ...]:
+    return tuple(condition.role for condition in sample.conditions)
+
+
+def _all_guided(samples: Sequence[Sample], predictions: torch.Tensor) -> list[torch.Tensor]:
+    """Classifier-free guidance of pictures that are seen whole, each with its own scale, at once."""
+    without, told = predictions.unflatten(0, (len(samples), 2)).unbind(1)
+    scales = predictions.new_tensor([sample.guidance for sample in samples]).reshape(-1, 1, 1, 1)
+    return list((without + scales * (told - without)).split(1))
+
+
 def _guided(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:
     """Classifier-free guidance, and away from the perturbed row where there is one (arXiv 2403.17377)."""
     by_role = {c.role: predictions[i : i + 1] for i, c in enumerate(sample.conditions)}
@@ -316,6 +339,21 @@ def _guided(sample: Sample, predictions: torch.Tensor) -> torch.Tensor:
     if Role.PERTURBED in by_role:
         guided = guided + PERTURBED_SCALE * (told - by_role[Role.PERTURBED])
     return guided
+
+
+def read_alike(
+    texts: Sequence[Text],
+    way: Callable[[Text], Hashable],
+    read: Callable[[Sequence[Text]], list[tuple[Condition, ...]]],
+) -> list[tuple[Condition, ...]]:
+    """What `read` makes of the texts, those together whose `way` of being read is equal, in their own order."""
+    places: dict[Hashable, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(way(text), []).append(place)
+    found: dict[int, tuple[Condition, ...]] = {}
+    for alike in places.values():
+        found |= zip(alike, read([texts[place] for place in alike]), strict=True)
+    return [found[place] for place in range(len(texts))]
 
 
 def mask_processor(model: Model) -> VaeImageProcessor:

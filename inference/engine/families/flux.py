@@ -5,6 +5,7 @@ Latents are kept as pictures and packed into patches for the transformer only: p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from diffusers import FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
 from PIL import Image
 
-from inference.engine.families.base import Batch, Condition, Model, Sample, Start
+from inference.engine.families.base import Batch, Condition, Model, Sample, Start, Text
 from inference.engine.families.controls import flux_residuals
 from inference.engine.families.flow import FlowFamily, takes
 
@@ -53,17 +54,20 @@ class Flux(FlowFamily):
         sigmas = np.linspace(1.0, 1 / steps, steps)
         scheduler.set_timesteps(sigmas=sigmas, **self.shift(model, scheduler, size, MAX_SHIFT))
 
-    def encode(
-        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
-    ) -> tuple[Condition, ...]:
+    def encode(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
         embeds = model.denoiser.config.guidance_embeds
         told, pooled, _ = model.pipe.encode_prompt(
-            prompt=prompt, device=model.device, max_sequence_length=DEV_TOKENS if embeds else SCHNELL_TOKENS
+            prompt=[text.prompt for text in texts],
+            device=model.device,
+            max_sequence_length=DEV_TOKENS if embeds else SCHNELL_TOKENS,
         )
-        tensors = {"text": told, "pooled": pooled}
-        if embeds:
-            tensors["guidance"] = torch.full([1], guidance, device=model.device, dtype=torch.float32)
-        return (Condition(tensors),)
+        conditions: list[tuple[Condition, ...]] = []
+        for text, words, pool in zip(texts, told.split(1), pooled.split(1), strict=True):
+            tensors = {"text": words, "pooled": pool}
+            if embeds:
+                tensors["guidance"] = torch.full([1], text.guidance, device=model.device, dtype=torch.float32)
+            conditions.append((Condition(tensors),))
+        return conditions
 
     def start(self, model: Model, start: Start) -> Sample:
         if start.image is None or start.mask is not None or not self.edits(model):

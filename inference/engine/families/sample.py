@@ -61,6 +61,17 @@ class Condition:
     role: Role = Role.POSITIVE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """What a picture is told in words, and what decides how they are read. `size` is width and height in pixels."""
+
+    prompt: str
+    negative: str
+    guidance: float
+    clip_skip: int
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A window of the latents. Most samples are seen through one that shows everything."""

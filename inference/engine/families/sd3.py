@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers import StableDiffusion3Pipeline
 
-from inference.engine.families.base import Batch, Condition, Model, Role
+from inference.engine.families.base import Batch, Condition, Model, Role, Text, read_alike
 from inference.engine.families.controls import sd3_residuals
 from inference.engine.families.flow import FlowFamily
 
@@ -39,23 +40,29 @@ class StableDiffusion3(FlowFamily):
     def set_timesteps(self, model: Model, scheduler: Any, steps: int, size: tuple[int, int]) -> None:
         scheduler.set_timesteps(steps, **self.shift(model, scheduler, size, MAX_SHIFT))
 
-    def encode(
-        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
-    ) -> tuple[Condition, ...]:
-        twice = guidance > 1.0
+    def encode(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
+        """Those together that the pipeline reads in the same way."""
+        return read_alike(
+            texts, lambda text: (text.guidance > 1.0, text.clip_skip), lambda alike: self._read(model, alike)
+        )
+
+    def _read(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
+        twice = texts[0].guidance > 1.0
         told, without, pooled, pooled_without = model.pipe.encode_prompt(
-            prompt=prompt,
+            prompt=[text.prompt for text in texts],
             prompt_2=None,
             prompt_3=None,
             device=model.device,
             do_classifier_free_guidance=twice,
-            negative_prompt=negative,
-            clip_skip=clip_skip or None,
+            negative_prompt=[text.negative for text in texts],
+            clip_skip=texts[0].clip_skip or None,
         )
-        positive = Condition({"text": told, "pooled": pooled})
+        positive = [Condition({"text": a, "pooled": b}) for a, b in zip(told.split(1), pooled.split(1), strict=True)]
         if not twice:
-            return (positive,)
-        return Condition({"text": without, "pooled": pooled_without}, Role.NEGATIVE), positive
+            return [(one,) for one in positive]
+        rows = zip(without.split(1), pooled_without.split(1), strict=True)
+        negative = [Condition({"text": a, "pooled": b}, Role.NEGATIVE) for a, b in rows]
+        return list(zip(negative, positive, strict=True))
 
     def forward(self, model: Model, batch: Batch) -> torch.Tensor:
         prediction: torch.Tensor = model.denoiser(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionXLPipeline
 
 from inference.engine.errors import RenderFailed
-from inference.engine.families.base import Batch, Condition, Model, Role, Start
+from inference.engine.families.base import Batch, Condition, Model, Role, Start, Text, read_alike
 from inference.engine.families.unet import UNetFamily
 
 # The refiner's aesthetic scores, for the prompt and for the negative prompt (defaults of diffusers' refiner pipeline).
@@ -31,25 +32,38 @@ class StableDiffusionXL(UNetFamily):
         encoders = (model.pipe.text_encoder, model.pipe.text_encoder_2)
         return min(int(encoder.config.num_hidden_layers) for encoder in encoders if encoder is not None)
 
-    def encode(
-        self, model: Model, prompt: str, negative: str, *, guidance: float, clip_skip: int, size: tuple[int, int]
-    ) -> tuple[Condition, ...]:
-        twice = self.runs_twice(model, guidance)
+    def encode(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
+        """Those together that the pipeline reads in the same way."""
+
+        def way(text: Text) -> Hashable:
+            return self.runs_twice(model, text.guidance), bool(text.negative), text.clip_skip
+
+        return read_alike(texts, way, lambda alike: self._read(model, alike))
+
+    def _read(self, model: Model, texts: Sequence[Text]) -> list[tuple[Condition, ...]]:
+        twice = self.runs_twice(model, texts[0].guidance)
         told, without, pooled, pooled_without = model.pipe.encode_prompt(
-            prompt=prompt,
+            prompt=[text.prompt for text in texts],
             device=model.device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=twice,
-            negative_prompt=negative or None,  # Without one, SDXL is guided away from zeros, not from "".
-            clip_skip=clip_skip or None,
+            # Without one, SDXL is guided away from zeros, not from "".
+            negative_prompt=[text.negative for text in texts] if texts[0].negative else None,
+            clip_skip=texts[0].clip_skip or None,
         )
-        extra = self.guidance_condition(model, guidance)
-        ids = {"ids": self._size_ids(model, size, GOOD).to(told)}
-        positive = Condition({"text": told, "pooled": pooled, **ids, **extra})
-        if not twice:
-            return (positive,)
-        bad_ids = {"ids": self._size_ids(model, size, BAD).to(told)}
-        return Condition({"text": without, "pooled": pooled_without, **bad_ids, **extra}, Role.NEGATIVE), positive
+        conditions: list[tuple[Condition, ...]] = []
+        for place, text in enumerate(texts):
+            row = slice(place, place + 1)
+            extra = self.guidance_condition(model, text.guidance)
+            ids = {"ids": self._size_ids(model, text.size, GOOD).to(told)}
+            positive = Condition({"text": told[row], "pooled": pooled[row], **ids, **extra})
+            if not twice:
+                conditions.append((positive,))
+                continue
+            bad_ids = {"ids": self._size_ids(model, text.size, BAD).to(told)}
+            negative = {"text": without[row], "pooled": pooled_without[row], **bad_ids, **extra}
+            conditions.append((Condition(negative, Role.NEGATIVE), positive))
+        return conditions
 
     def added(self, batch: Batch) -> dict[str, Any]:
         return {"text_embeds": batch.told["pooled"], "time_ids": batch.told["ids"]}
