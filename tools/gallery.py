@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from inference.demo import NATIVE_SIDE_PX
+from inference.demo import DEFAULTS, NATIVE_SIDE_PX
 from inference.engine import Engine, EngineSettings, Job, RenderFailed, control
 from inference.engine.spec import (
     AdapterRef,
@@ -74,6 +74,7 @@ class Sources:
     controlnet: str
     side_px: int
     steps: int
+    guidance_scale: float
 
 
 class Gallery:
@@ -90,6 +91,7 @@ class Gallery:
             width_px=sources.side_px,
             height_px=sources.side_px,
             num_inference_steps=sources.steps,
+            guidance_scale=sources.guidance_scale,
             seed=1,
         )
 
@@ -323,7 +325,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--family", type=Family, default=Family.SD15, choices=list(Family), help="its family")
     sides = f"side of the pictures in pixels (default: {NATIVE_SIDE_PX}, with --random {RANDOM_SIDE_PX})"
     parser.add_argument("--side", type=int, help=sides)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"])
+    parser.add_argument("--guidance", type=float, default=DEFAULTS["guidance_scale"], help="default: the demo model's")
     parser.add_argument("--upscaler", default="upscaler", help="weight file for upscaling, in MODEL_DIR")
     parser.add_argument("--background", default="background", help="model that removes backgrounds, in MODEL_DIR")
     parser.add_argument("--masks", default="masks", help="model that finds named things, in MODEL_DIR")
@@ -343,6 +346,7 @@ def main() -> int:
         controlnet=arguments.controlnet,
         side_px=arguments.side or (RANDOM_SIDE_PX if arguments.random else NATIVE_SIDE_PX),
         steps=arguments.steps,
+        guidance_scale=arguments.guidance,
     )
     settings = EngineSettings.from_environ()
     with contextlib.ExitStack() as stack:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 
 from inference.engine import Engine, EngineSettings
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
@@ -29,16 +29,19 @@ def prompt(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is drawn: the model's folder, and one picture's size, steps and guidance."""
+    """What is drawn: the model's folder, one picture's size, steps and guidance, and on what."""
 
     name: str
     folder: Path
     side_px: int
     steps: int
     guidance: float = 5.0
+    family: Family = Family.SD15
+    device: str = "cpu"
+    dtype: str = "float32"
 
-    def spec(self, number: int) -> RenderSpec:
-        ref = ModelRef(model_id=self.name, family=Family.SD15, source=str(self.folder.absolute()))
+    def spec(self, number: int, *, watched: bool = False) -> RenderSpec:
+        ref = ModelRef(model_id=self.name, family=self.family, source=str(self.folder.absolute()))
         return RenderSpec(
             token=f"{self.name}-{number}",
             account=f"customer-{number}",
@@ -50,6 +53,7 @@ class Work:
             seed=number,
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
+            preview_key="temp/4000000000-preview.jpg" if watched else "",
         )
 
 
@@ -58,7 +62,9 @@ class Plain:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.pipe: Any = StableDiffusionPipeline.from_pretrained(str(work.folder), safety_checker=None)
+        self.pipe: Any = DiffusionPipeline.from_pretrained(
+            str(work.folder), torch_dtype=getattr(torch, work.dtype), safety_checker=None
+        ).to(work.device)
         self.pipe.set_progress_bar_config(disable=True)
 
     def one_by_one(self, count: int) -> None:
@@ -84,10 +90,15 @@ class Shared:
 
     def __init__(self, work: Work, rows_max: int = 32) -> None:
         self.work = work
-        self.engine = Engine(EngineSettings(device="cpu", threads=1, max_rows=rows_max))
+        threads = 1 if work.device == "cpu" else 0
+        self.engine = Engine(EngineSettings(device=work.device, dtype=work.dtype, threads=threads, max_rows=rows_max))
 
-    def at_once(self, count: int) -> None:
-        jobs = [self.engine.submit(self.work.spec(number)) for number in range(count)]
+    def at_once(self, count: int, *, watched: bool = False) -> None:
+        """`watched`: every customer looks at previews of his picture."""
+        listener = _ignore if watched else None
+        jobs = [
+            self.engine.submit(self.work.spec(number, watched=watched), on_event=listener) for number in range(count)
+        ]
         for job in jobs:
             job.result(600)
 
@@ -95,12 +106,22 @@ class Shared:
         self.engine.close()
 
 
+def _ignore(event: dict[str, Any]) -> None:
+    """A listener that keeps nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The least that a run took: of several, the one that was disturbed least by the machine's other work."""
+    """The least that a run took: of several, the one that was disturbed least by the machine's other work.
+
+    On a processor its time counts, on a GPU the time of the wall: there the processor only waits.
+    """
 
     wall_s: float
     cpu_s: float
+
+    def on(self, device: str) -> float:
+        return self.cpu_s if device == "cpu" else self.wall_s
 
 
 def measured(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, Cost]:

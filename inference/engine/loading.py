@@ -224,11 +224,7 @@ class Loader:
             for name, buffer in module.named_buffers(recurse=False):
                 if buffer.is_floating_point() and buffer.dtype != dtype:
                     module._buffers[name] = buffer.to(dtype)
-        convolutions = self.settings.channels_last and self.device.type == "cuda"
-        if convolutions and any(isinstance(module, torch.nn.Conv2d) for module in network.modules()):
-            network.to(self.device, memory_format=torch.channels_last)
-        else:
-            network.to(self.device)
+        network.to(self.device, memory_format=speed.memory_format(network, self.settings, self.device))
 
 
 def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

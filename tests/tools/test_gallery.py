@@ -58,7 +58,16 @@ class FakeEngine:
 
 def gallery(tmp_path) -> Gallery:
     model = ModelRef(model_id="m", family=Family.SD15, source="m")
-    sources = Sources(model=model, upscaler="u", background="b", masks="m", controlnet="c", side_px=32, steps=1)
+    sources = Sources(
+        model=model,
+        upscaler="u",
+        background="b",
+        masks="m",
+        controlnet="c",
+        side_px=32,
+        steps=1,
+        guidance_scale=3.0,
+    )
     return Gallery(FakeEngine(tmp_path), sources, tmp_path)
 
 

@@ -31,6 +31,13 @@ def check(settings: EngineSettings) -> None:
             raise ValueError(f"compile must be one of {', '.join(backends)}, not {settings.compile!r}.")
 
 
+def memory_format(network: torch.nn.Module, settings: EngineSettings, device: torch.device) -> torch.memory_format:
+    """Channels last for networks that convolve on GPUs, whose kernels are made for it; else as the weights came."""
+    convolves = any(isinstance(module, torch.nn.Conv2d) for module in network.modules())
+    wanted = settings.channels_last and device.type == "cuda" and convolves
+    return torch.channels_last if wanted else torch.preserve_format
+
+
 def prepare(denoiser: Any, settings: EngineSettings) -> None:
     if settings.attention_backend:
         denoiser.set_attention_backend(settings.attention_backend)

@@ -233,6 +233,18 @@ def test_a_size_that_the_latents_cannot_hold_is_rounded_and_said(bench: Bench) -
     assert output.used["width_px"] == 64
 
 
+def test_of_several_pictures_the_first_is_drawn_from_and_said(bench: Bench) -> None:
+    pictures = {"in": noise_picture(), "second": noise_picture(seed=1)}
+    jobs = [
+        bench.submit(spec(SD15, operation=Operation.IMAGE_TO_IMAGE, init_images=keys), pictures)
+        for keys in (("in", "second"), ("in",))
+    ]
+    several, one = bench.finish(*jobs)
+    assert several.images[0].image.tobytes() == one.images[0].image.tobytes()
+    assert any("Only the first picture" in note for note in several.notes)
+    assert not any("first picture" in note for note in one.notes)
+
+
 def test_a_picture_that_did_not_come_is_an_error(bench: Bench) -> None:
     job = spec(SD15, operation=Operation.IMAGE_TO_IMAGE, init_images=("elsewhere",))
     with pytest.raises(RenderFailed) as failure:

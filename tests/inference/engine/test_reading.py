@@ -135,7 +135,10 @@ def test_no_scheduler_writes_into_what_its_copies_share(plain_sd15: Any, name: s
         latents = scheduler.step(latents * 0.1, step, latents, **arguments).prev_sample
     for attribute, value in before.items():
         now = getattr(fresh, attribute)
-        assert torch.equal(now, value) if isinstance(value, torch.Tensor) else str(now) == str(value), attribute
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(now, value, rtol=0, atol=0, equal_nan=True, msg=attribute)
+        else:
+            assert str(now) == str(value), attribute
 
 
 def test_all_families_are_tried_here() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from inference.engine import engine
 from inference.engine.families import speed
+from inference.engine.settings import EngineSettings
 from inference.engine.spec import AdapterRef, Family
 from tests.inference.engine.bench import Bench, apart, model, spec
 from tests.support import tiny_checkpoints, tiny_models
@@ -70,3 +73,59 @@ def test_an_attention_kernel_can_be_chosen(folder: Path) -> None:
     assert any("math" in kernel.lower() for kernel in kernels)
     for bench in (plain, chosen):
         bench.close()
+
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")  # naming a device needs none
+
+
+@pytest.mark.parametrize(
+    ("device", "chosen", "convolves", "expected"),
+    [
+        (CUDA, True, True, torch.channels_last),
+        (CUDA, False, True, torch.preserve_format),
+        (CUDA, True, False, torch.preserve_format),
+        (CPU, True, True, torch.preserve_format),
+    ],
+)
+def test_convolutions_on_gpus_are_laid_out_channels_last(
+    device: torch.device, chosen: bool, convolves: bool, expected: torch.memory_format
+) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3) if convolves else torch.nn.Linear(3, 4))
+    assert speed.memory_format(network, EngineSettings(channels_last=chosen), device) is expected
+
+
+def test_the_layout_in_memory_changes_no_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Bench(folder)
+    job = spec(model("sd15"))
+    expected = plain.draw(job)
+    plain.close()
+    monkeypatch.setattr(speed, "memory_format", lambda network, settings, device: torch.channels_last)
+    other = Bench(folder)
+    assert apart(other.draw(job), expected) <= SAME
+    denoiser = next(iter(other.pool.residents.values())).part.value.denoiser
+    assert denoiser.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "has_gpu", "expected"),
+    [
+        ({}, True, (CUDA, torch.bfloat16)),
+        ({}, False, (CPU, torch.float32)),
+        ({"dtype": "float16"}, True, (CUDA, torch.float16)),
+        ({"device": "cpu", "dtype": "bfloat16"}, True, (CPU, torch.bfloat16)),
+        ({"device": "cuda:1"}, True, (torch.device("cuda:1"), torch.bfloat16)),
+    ],
+)
+def test_gpus_draw_in_half_precision_and_processors_in_full(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], has_gpu: bool, expected: tuple[Any, Any]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert engine._device(EngineSettings(**told)) == expected
+
+
+def test_what_docs_say_of_the_defaults() -> None:
+    """docs/engine-operations.md, "On a GPU", names them."""
+    chosen = EngineSettings()
+    assert (chosen.dtype, chosen.channels_last, chosen.attention_backend, chosen.compile) == ("auto", True, "", "")
+    assert (chosen.warm_models, chosen.max_rows, chosen.preview_percent) == ((), 16, 3)
