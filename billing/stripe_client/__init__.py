@@ -2,12 +2,7 @@
 
 It must not know the ledger, and no call may be made inside a database transaction. Field names and rules: Stripe's API
 version 2026-10-28.endive, the one that the installed stripe-python was made for.
-
-The library enters by this one import; the modules beside this file take it from here, so that the rule "only
-billing.stripe_client imports stripe" is one line that a tool can check.
 """
-
-import stripe as stripe
 
 from billing.stripe_client.catalogue import (
     meter_ensure,

@@ -1,11 +1,13 @@
 """What the set-up command needs: products, prices, the portal's configuration, meters. Found, or else created."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 
 from billing.money import CENTS_PER_MICROUSD
-from billing.stripe_client import stripe
 from billing.stripe_client.connection import Plain, call
+from billing.stripe_client.library import stripe
 
 Products = dict[str, list[str]]  # product id -> the prices among which its buyers may switch
 PORTAL_KEY = "configuration"
@@ -84,7 +86,7 @@ def portal_configuration_ensure(*, products: Products, return_url: str) -> Plain
     return created
 
 
-def _portal_features(products: Products) -> "stripe.params.billing_portal.ConfigurationCreateParamsFeatures":
+def _portal_features(products: Products) -> stripe.params.billing_portal.ConfigurationCreateParamsFeatures:
     return {
         "invoice_history": {"enabled": True},
         "payment_method_update": {"enabled": True},

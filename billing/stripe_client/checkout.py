@@ -4,8 +4,10 @@
 (docs.stripe.com/payments/checkout/custom-success-page).
 """
 
-from billing.stripe_client import stripe
+from __future__ import annotations
+
 from billing.stripe_client.connection import Plain, call
+from billing.stripe_client.library import stripe
 
 SESSIONS_SEARCHED_MAX = 500
 
@@ -103,7 +105,7 @@ def checkout_setup_create(
 
 
 def _session(
-    operation: str, params: "stripe.params.checkout.SessionCreateParams", idempotency_key: str, automatic_tax: bool
+    operation: str, params: stripe.params.checkout.SessionCreateParams, idempotency_key: str, automatic_tax: bool
 ) -> Plain:
     if automatic_tax:  # needs a tax origin in the Stripe account, and the customer's address taken over from the page
         params["automatic_tax"] = {"enabled": True}

@@ -3,6 +3,8 @@
 It must not log secrets, request bodies or session addresses; an operation, a code and Stripe's request id are enough.
 """
 
+from __future__ import annotations
+
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from django.db import connections
 
 from accounts.errors import DomainError
 from billing.errors import CardDeclined, PaymentProviderRefused, PaymentProviderUnavailable, PaymentsNotConfigured
-from billing.stripe_client import stripe
+from billing.stripe_client.library import stripe
 
 Plain: TypeAlias = dict[str, Any]
 
@@ -28,9 +30,8 @@ LIVE_PREFIXES = ("sk_live_", "rk_live_")
 
 logger = logging.getLogger(__name__)
 
-# The library logs addresses and, at debug level, whole bodies; it also writes a telemetry id into the home folder.
+# The library logs addresses and, at debug level, whole bodies.
 logging.getLogger("stripe").setLevel(logging.WARNING)
-stripe.enable_telemetry = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class StripeConfig:
         return self.api_key.startswith(LIVE_PREFIXES)
 
     @classmethod
-    def from_settings(cls) -> "StripeConfig":
+    def from_settings(cls) -> StripeConfig:
         """The configuration of this installation; raises PaymentsNotConfigured when payments are off."""
         sandbox = settings.BILLING_PROVIDER == "sandbox"
         return cls(

@@ -1,10 +1,12 @@
 """Customers, payments, refunds and what the reconciler re-reads. State is fetched here, never taken from an event."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from billing.errors import PaymentProviderRefused
-from billing.stripe_client import stripe
 from billing.stripe_client.connection import Plain, call
+from billing.stripe_client.library import stripe
 
 TYPES_A_CALL_MAX = 20  # docs.stripe.com/api/events/list
 DUPLICATE_USAGE = "already exists with identifier"

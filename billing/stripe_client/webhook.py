@@ -1,13 +1,15 @@
 """Verifies webhook bodies. It decides only whether Stripe wrote them, just now, for this installation's mode."""
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from billing.errors import PaymentsNotConfigured
-from billing.stripe_client import stripe
 from billing.stripe_client.connection import API_VERSION, Plain
+from billing.stripe_client.library import stripe
 
 TOLERANCE_S = 300
 
