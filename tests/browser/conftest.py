@@ -41,16 +41,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with an engine that draws flat pictures, and static files collected as in production."""
     run_dir = tmp_path_factory.mktemp("browser")
     env = {
-        "STATIC_ROOT": str(run_dir / "static"),
         "INSTANT_RENDER_S": "0.6",
         "WEB_THREADS": "40",
         "SIGNUP_RATE": "1000/h",
     }
-    with running_service(run_dir, env=env) as running:
-        running.manage("collectstatic", "--noinput", "-v", "0")
-        running.stop("web")
-        running.start("web")
-        running.wait_ready()
+    with running_service(run_dir, env=env, pages=True) as running:
         yield running
 
 

@@ -27,18 +27,13 @@ def paid_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     run_dir = tmp_path_factory.mktemp("paying")
     port = free_port()
     env = {
-        "STATIC_ROOT": str(run_dir / "static"),
         "INSTANT_RENDER_S": "0.1",
         "WEB_THREADS": "40",
         "BILLING_PROVIDER": "sandbox",
         "STRIPE_API_BASE": f"http://127.0.0.1:{port}",
         "STRIPE_WEBHOOK_SECRETS": "whsec_sandbox",
     }
-    with running_service(run_dir, env=env) as running:
-        running.manage("collectstatic", "--noinput", "-v", "0")
-        running.stop("web")
-        running.start("web")
-        running.wait_ready()
+    with running_service(run_dir, env=env, pages=True) as running:
         command = [sys.executable, "-m", "billing.sandbox", "--secret", "whsec_sandbox"]
         sandbox = subprocess.Popen(
             [*command, "--port", str(port), "--webhook-url", f"{running.url}/stripe/webhook"],

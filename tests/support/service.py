@@ -128,10 +128,14 @@ class Service:
 
 @contextlib.contextmanager
 def running_service(
-    run_dir: Path, *, env: Mapping[str, str] | None = None, real_engine: bool = False
+    run_dir: Path, *, env: Mapping[str, str] | None = None, real_engine: bool = False, pages: bool = False
 ) -> Iterator[Service]:
-    service = Service(run_dir, env=env, real_engine=real_engine)
+    """The service until the end of the block; `pages` collects what its pages need beside the API."""
+    more = {"STATIC_ROOT": str(run_dir / "static")} if pages else {}
+    service = Service(run_dir, env={**more, **(env or {})}, real_engine=real_engine)
     service.prepare()
+    if pages:
+        service.manage("collectstatic", "--noinput", "-v", "0")
     try:
         service.start()
         service.wait_ready()
