@@ -38,11 +38,18 @@ PUBLIC = (
     "/status",
     "/nothing-here",
 )
+# Pages that ask for a code: reached by sending a form. Name -> where the form is, and what is entered.
+CODES = {
+    "confirm-email": ("/accounts/signup/", {"email": "shot-{mark}@example.org", "password1": "an old sentence"}),
+    "login-code": ("/accounts/login/code/", {"email": "shot-{mark}@example.org"}),
+    "reset-code": ("/accounts/password/reset/", {"email": "shot-{mark}@example.org"}),
+}
 ENTRANCE = ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/login/code/")
 SIGNED_IN = (
     "/dashboard",
     "/dashboard/get-started",
     "/dashboard/keys",
+    "/dashboard/keys?archive=1",
     "/dashboard/keys/new",
     "/dashboard/usage",
     "/dashboard/usage?range=1h&metric=money&group=model_id",
@@ -54,11 +61,16 @@ SIGNED_IN = (
     "/dashboard/gallery",
     "/dashboard/shares",
     "/dashboard/billing",
+    "/dashboard/billing/ledger",
+    "/dashboard/billing/invoices",
     "/dashboard/webhooks",
     "/dashboard/team",
     "/dashboard/team/events",
     "/dashboard/profile",
+    "/dashboard/profile/leave",
     "/accounts/email/",
+    "/accounts/password/change/",
+    "/accounts/3rdparty/",
     "/accounts/2fa/",
     "/accounts/sessions/",
 )
@@ -96,6 +108,26 @@ def shots(browser: Browser, options: argparse.Namespace, *, signed_in: bool, pat
     context.close()
 
 
+def code_shots(browser: Browser, options: argparse.Namespace) -> Iterator[Path]:
+    """The pages that ask for a code, each from a browser of its own."""
+    for name, (path, fields) in CODES.items():
+        for theme in THEMES:
+            for width_px, height_px in WIDTHS_PX.items():
+                context = browser.new_context(viewport={"width": width_px, "height": height_px})
+                context.add_cookies([{"name": "theme", "value": theme, "url": options.base_url}])
+                page = context.new_page()
+                page.goto(options.base_url + path)
+                for field, value in fields.items():
+                    page.fill(f"main input[name={field}]", value.format(mark=f"{name}-{theme}-{width_px}"))
+                page.click("main form:has(input[name=email]) button")
+                page.wait_for_selector("main input[name=code]")
+                page.evaluate("document.fonts.ready.then(() => true)")
+                target = Path(options.out) / f"code-{name}-{width_px}-{theme}.png"
+                page.screenshot(path=target, full_page=True)
+                context.close()
+                yield target
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="*", help="all pages when none is named")
@@ -110,6 +142,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         named = list(options.paths)
         for path in shots(browser, options, signed_in=False, paths=named or [*PUBLIC, *ENTRANCE]):
+            print(path)
+        for path in code_shots(browser, options) if not named else ():
             print(path)
         if options.email:
             for path in shots(browser, options, signed_in=True, paths=named or list(SIGNED_IN)):
