@@ -9,6 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class UserManager(BaseUserManager["User"]):
@@ -72,10 +73,10 @@ class Account(models.Model):
 
 
 class Role(models.TextChoices):
-    OWNER = "owner"
-    DEVELOPER = "developer"
-    BILLING = "billing"
-    VIEWER = "viewer"
+    OWNER = "owner", _("Owner")
+    DEVELOPER = "developer", _("Developer")
+    BILLING = "billing", _("Billing")
+    VIEWER = "viewer", _("Viewer")
 
 
 class Membership(models.Model):

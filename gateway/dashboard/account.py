@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.account.decorators import reauthentication_required
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
@@ -70,6 +71,8 @@ def person_save(request: AccountRequest) -> HttpResponse:
     messages.success(request, gettext("Saved."))
     response = redirect("dashboard:profile")
     response.set_cookie(THEME_COOKIE, form.cleaned_data["theme"], max_age=365 * 24 * 3600, samesite="Lax")
+    # The profile decides from now on, not what this browser was told before.
+    response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
     return response
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_noop as _
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,34 +28,35 @@ class Group:
     items: tuple[Item, ...]
 
 
+# The labels are marked for translation here, and translated where templates show them.
 NAVIGATION = (
     Group(
         "",
         (
-            Item("home", "Overview", "home", "dashboard:home"),
-            Item("models", "Models", "cube", "site:models"),
-            Item("gallery", "Gallery", "images", "dashboard:gallery"),
+            Item("home", _("Overview"), "home", "dashboard:home"),
+            Item("models", _("Models"), "cube", "site:models"),
+            Item("gallery", _("Gallery"), "images", "dashboard:gallery"),
         ),
     ),
     Group(
-        "API",
+        _("API"),
         (
-            Item("keys", "API keys", "key", "dashboard:keys"),
-            Item("requests", "Request log", "list", "dashboard:requests"),
-            Item("usage", "Usage", "chart", "dashboard:usage"),
-            Item("limits", "Limits", "limits", "site:limits"),
-            Item("webhooks", "Webhooks", "hook", "dashboard:webhooks"),
+            Item("keys", _("API keys"), "key", "dashboard:keys"),
+            Item("requests", _("Request log"), "list", "dashboard:requests"),
+            Item("usage", _("Usage"), "chart", "dashboard:usage"),
+            Item("limits", _("Limits"), "limits", "site:limits"),
+            Item("webhooks", _("Webhooks"), "hook", "dashboard:webhooks"),
         ),
     ),
     Group(
-        "Account",
+        _("Account"),
         (
-            Item("billing", "Billing", "card", "dashboard:billing"),
-            Item("team", "Team", "people", "dashboard:team"),
-            Item("profile", "Profile and security", "user", "dashboard:profile"),
+            Item("billing", _("Billing"), "card", "dashboard:billing"),
+            Item("team", _("Team"), "people", "dashboard:team"),
+            Item("profile", _("Profile and security"), "user", "dashboard:profile"),
         ),
     ),
-    Group("Help", (Item("docs", "Documentation", "book", "site:docs"),)),
+    Group(_("Help"), (Item("docs", _("Documentation"), "book", "site:docs"),)),
 )
 
 

@@ -198,6 +198,11 @@ class PersonForm(forms.Form):
     theme = forms.ChoiceField(
         label="Colours", choices=(("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
     )
+    language = forms.ChoiceField(
+        choices=[("", "As the browser"), *settings.LANGUAGES],
+        required=False,
+        help_text="Of mails, and of the pages that are translated.",
+    )
     notices = forms.BooleanField(
         label="Mails that are not about money or security",
         required=False,
@@ -206,7 +211,7 @@ class PersonForm(forms.Form):
 
     @classmethod
     def of(cls, user: User) -> PersonForm:
-        return cls(initial={"name": user.name, "theme": user.theme, "notices": user.notices})
+        return cls(initial={"name": user.name, "theme": user.theme, "language": user.language, "notices": user.notices})
 
 
 class ProfileForm(forms.Form):

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
@@ -68,14 +70,22 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
     return [
         *_postpaid(wallet, now),
         *_free(account, terms, now),
-        {"label": "Plan", "value": terms.plan_name, "note": f"{number(terms.calls_per_minute)} calls a minute"},
         {
-            "label": "Balance",
+            "label": _("Plan"),
+            "value": terms.plan_name,
+            "note": format_lazy(_("{count} calls a minute"), count=number(terms.calls_per_minute)),
+        },
+        {
+            "label": _("Balance"),
             "value": money(wallet.available_microusd),
-            "note": _held(wallet) if wallet.balance_microusd >= 0 else "owed: each month's invoice settles it",
+            "note": _held(wallet) if wallet.balance_microusd >= 0 else _("owed: each month's invoice settles it"),
         },
         _today(account, wallet, spend_microusd, now),
-        {"label": "Spend this month", "value": spent(spend_microusd), "note": f"since {month_of(now):%-d %b}, UTC"},
+        {
+            "label": _("Spend this month"),
+            "value": spent(spend_microusd),
+            "note": format_lazy(_("since {day}, UTC"), day=f"{month_of(now):%Y-%m-%d}"),
+        },
         *_quality(account, now),
     ]
 
@@ -89,13 +99,14 @@ def spend_since(account: Account, start: datetime, *, now: datetime) -> int:
 def _today(account: Account, wallet: Wallet, month_microusd: int, now: datetime) -> dict[str, object]:
     """Since midnight in the account's zone, against what the month's limit leaves."""
     midnight = step_start(now, unit="day", zone=zone(account.time_zone))
-    card: dict[str, object] = {"label": "Spend today", "value": spent(spend_since(account, midnight, now=now))}
+    card: dict[str, object] = {"label": _("Spend today"), "value": spent(spend_since(account, midnight, now=now))}
     limit = wallet.spend_limit_microusd
     if limit is None:
-        return card | {"note": "no monthly limit is set"}
+        return card | {"note": _("no monthly limit is set")}
     left = max(limit - month_microusd, 0)
     share = min(100, round(100 * month_microusd / limit)) if limit else 100
-    return card | {"note": f"{spent(left)} left of {money(limit)} a month", "share": share}
+    note = format_lazy(_("{left} left of {limit} a month"), left=spent(left), limit=money(limit))
+    return card | {"note": note, "share": share}
 
 
 def _postpaid(wallet: Wallet, now: datetime) -> list[dict[str, object]]:
@@ -103,9 +114,9 @@ def _postpaid(wallet: Wallet, now: datetime) -> list[dict[str, object]]:
     if limit is None:
         return []
     used = postpaid_used(account_id=wallet.pk, now=now)
-    note = f"of {money(limit)}, resets on {month_end(now):%-d %b}, UTC"
+    note = format_lazy(_("of {limit}, resets on {day}, UTC"), limit=money(limit), day=f"{month_end(now):%Y-%m-%d}")
     share = min(100, round(100 * used / limit))
-    return [{"label": "To be invoiced this month", "value": spent(used), "note": note, "share": share}]
+    return [{"label": _("To be invoiced this month"), "value": spent(used), "note": note, "share": share}]
 
 
 def _free(account: Account, terms: Terms, now: datetime) -> list[dict[str, object]]:
@@ -114,13 +125,15 @@ def _free(account: Account, terms: Terms, now: datetime) -> list[dict[str, objec
     used = UsageDay.objects.filter(account_id=account.pk, day=day_of(now)).values_list("calls", flat=True).first() or 0
     left = max(terms.free_calls_per_day - used, 0)
     hours_left = (day_end(now) - now).total_seconds() / 3600
-    reset = f"resets in {hours_left:.0f} h, at 00:00 UTC" if hours_left >= 1 else "resets within the hour, at 00:00 UTC"
+    hours = format_lazy(_("resets in {hours} h, at 00:00 UTC"), hours=f"{hours_left:.0f}")
+    reset = hours if hours_left >= 1 else _("resets within the hour, at 00:00 UTC")
     share = min(100, round(100 * used / terms.free_calls_per_day))
-    return [{"label": "Free calls left today", "value": number(left), "note": reset, "share": share}]
+    return [{"label": _("Free calls left today"), "value": number(left), "note": reset, "share": share}]
 
 
-def _held(wallet: Wallet) -> str:
-    return f"{spent(wallet.held_microusd)} held for running calls" if wallet.held_microusd else "nothing held"
+def _held(wallet: Wallet) -> object:
+    held = format_lazy(_("{amount} held for running calls"), amount=spent(wallet.held_microusd))
+    return held if wallet.held_microusd else _("nothing held")
 
 
 def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
@@ -134,11 +147,11 @@ def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
     middle, worst = percentiles(good)
     return [
         {
-            "label": "Success, last 24 h",
+            "label": _("Success, last 24 h"),
             "value": percent(len(good) / len(ended) if ended else None),
-            "note": f"{number(len(ended))} calls ended",
+            "note": format_lazy(_("{count} calls ended"), count=number(len(ended))),
         },
-        {"label": "Time to picture, p50", "value": ms(middle), "note": f"p95 {ms(worst)}"},
+        {"label": _("Time to picture, p50"), "value": ms(middle), "note": f"p95 {ms(worst)}"},
     ]
 
 

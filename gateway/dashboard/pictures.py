@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from inference.models import Generation, GenerationState
 from inference.storage import expiry_epoch_s, get_storage
@@ -17,6 +18,15 @@ TONES = {
     GenerationState.CANCELLED: "",
     GenerationState.RUNNING: "busy",
     GenerationState.WAITING: "info",
+}
+
+
+WORDS = {
+    GenerationState.SUCCEEDED: _("Succeeded"),
+    GenerationState.FAILED: _("Failed"),
+    GenerationState.CANCELLED: _("Cancelled"),
+    GenerationState.RUNNING: _("Running"),
+    GenerationState.WAITING: _("Waiting"),
 }
 
 
@@ -55,8 +65,8 @@ class Shown:
         return TONES[GenerationState(self.generation.state)]
 
     @property
-    def word(self) -> str:
-        return GenerationState(self.generation.state).label
+    def word(self) -> Any:
+        return WORDS[GenerationState(self.generation.state)]
 
     @property
     def prompt(self) -> str:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
@@ -110,14 +111,16 @@ def first_picture_page(request: AccountRequest) -> HttpResponse:
 def checklist(account: Account) -> list[Step]:
     mine = Generation.objects.filter(account_id=account.pk)
     return [
-        Step("Make a key", keys_of(account).exists(), reverse("dashboard:keys")),
-        Step("Make the first picture", mine.exists(), reverse("dashboard:get_started")),
+        Step(_("Make a key"), keys_of(account).exists(), reverse("dashboard:keys")),
+        Step(_("Make the first picture"), mine.exists(), reverse("dashboard:get_started")),
         Step(
-            "Receive a webhook",
+            _("Receive a webhook"),
             WebhookDelivery.objects.filter(account_id=account.pk, state=DeliveryState.DELIVERED).exists(),
             reverse("dashboard:webhooks"),
         ),
         Step(
-            "Put a budget on a key", keys_of(account).exclude(budget_microusd=None).exists(), reverse("dashboard:keys")
+            _("Put a budget on a key"),
+            keys_of(account).exclude(budget_microusd=None).exists(),
+            reverse("dashboard:keys"),
         ),
     ]

@@ -32,6 +32,7 @@ urlpatterns = [
     path("s/<str:token>", shared.shared, name="shared"),
     path("s/<str:token>/<int:index>", shared.shared_picture, name="shared_picture"),
     path("theme", views.theme, name="theme"),
+    path("language", views.language, name="language"),
     path("brand.css", brand.brand, name="brand"),
     path("llms.txt", views.llms, name="llms"),
     path("robots.txt", views.robots, name="robots"),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.models import User
 from gateway.site import catalogue, demo_pictures, status_history
 from gateway.site import status as probes
 from gateway.site.context import THEME_COOKIE, THEMES, base_url
@@ -126,6 +127,20 @@ def theme(request: HttpRequest) -> HttpResponse:
     response = HttpResponseRedirect(target if safe else "/")
     if chosen in THEMES:
         response.set_cookie(THEME_COOKIE, chosen, max_age=YEAR_S, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE)
+    return response
+
+
+@require_POST
+def language(request: HttpRequest) -> HttpResponse:
+    """The language of this browser, and of the person's profile when somebody is logged in."""
+    chosen, target = request.POST.get("language", ""), request.POST.get("next", "/")
+    safe = url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    response = HttpResponseRedirect(target if safe else "/")
+    if chosen in dict(settings.LANGUAGES):
+        secure = settings.SESSION_COOKIE_SECURE
+        response.set_cookie(settings.LANGUAGE_COOKIE_NAME, chosen, max_age=YEAR_S, samesite="Lax", secure=secure)
+        if request.user.is_authenticated:
+            User.objects.filter(pk=request.user.pk).update(language=chosen)
     return response
 
 

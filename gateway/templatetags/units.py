@@ -12,6 +12,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 register = template.Library()
 
@@ -188,7 +189,7 @@ def day(moment: datetime | None) -> SafeString | str:
 def ago(moment: datetime | None, now: datetime | None = None) -> SafeString | str:
     """How long ago, roughly, with the exact UTC moment on hover."""
     if moment is None:
-        return "never"
+        return gettext("never")
     exact = moment.astimezone(UTC)
     elapsed_s = ((now or timezone.now()) - moment).total_seconds()
     return format_html(
@@ -201,8 +202,8 @@ def ago(moment: datetime | None, now: datetime | None = None) -> SafeString | st
 
 def _span_ago(elapsed_s: float) -> str:
     if elapsed_s < 0:
-        return f"in {_largest(-elapsed_s)}"
-    return "just now" if elapsed_s < 10 else f"{_largest(elapsed_s)} ago"
+        return gettext("in %(span)s") % {"span": _largest(-elapsed_s)}
+    return gettext("just now") if elapsed_s < 10 else gettext("%(span)s ago") % {"span": _largest(elapsed_s)}
 
 
 def _largest(span_s: float) -> str:

@@ -1,0 +1,114 @@
+"""German: which pages speak it, who is spoken to in it, and that nothing that is marked lacks its translation."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+
+from accounts.models import User
+from gateway.notices import new_device_mail
+from tests.conftest import Member
+from tools.messages import LANGUAGES, catalog_read, compiled, messages_marked, po_path
+
+DE = {"accept-language": "de-AT,de;q=0.9,en;q=0.5"}
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}|%%|<[^>]+>")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+class TestTheCatalogue:
+    def test_it_holds_what_is_marked_and_nothing_else(self, language: str) -> None:
+        assert {message.id for message in catalog_read(language) if message.id} == set(messages_marked())
+
+    def test_nothing_lacks_its_translation_or_one_of_its_values(self, language: str) -> None:
+        for message in catalog_read(language):
+            if message.id:
+                assert message.string, message.id
+                values = [sorted(PLACEHOLDER.findall(str(text))) for text in (message.id, message.string)]
+                assert values[0] == values[1], message.id
+
+    def test_the_compiled_file_is_that_of_the_text(self, language: str) -> None:
+        assert po_path(language).with_suffix(".mo").read_bytes() == compiled(catalog_read(language))
+
+
+def words(client: Client, path: str, **headers: str) -> str:
+    return re.sub(r"\s+", " ", client.get(path, headers=headers).content.decode())
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestTheEntrance:
+    def test_it_speaks_the_browser_s_language(self, client: Client) -> None:
+        page = words(client, "/accounts/signup/", **DE)
+        for text in (
+            '<html lang="de"',
+            "Konto anlegen",
+            "Wir senden einen sechsstelligen Code",
+            "Mindestens 10 Zeichen",
+        ):
+            assert text in page
+        page = words(client, "/accounts/login/", **{"accept-language": "fr,en;q=0.5"})
+        assert '<html lang="en"' in page
+        assert "Anmelden" not in page
+
+    def test_the_switch_is_remembered_by_the_browser(self, client: Client) -> None:
+        answer = client.post("/language", {"language": "de", "next": "/accounts/login/"})
+        assert answer.headers["Location"] == "/accounts/login/"
+        assert "Anmelden" in words(client, "/accounts/login/")
+        client.post("/language", {"language": "en"})
+        assert "Anmelden" not in words(client, "/accounts/login/", **DE)
+
+    def test_it_leads_nowhere_else_and_knows_its_languages(self, client: Client) -> None:
+        answer = client.post("/language", {"language": "tlh", "next": "https://example.org/"})
+        assert answer.headers["Location"] == "/"
+        assert "django_language" not in client.cookies
+
+    def test_the_mail_with_the_code_page_too(self, client: Client) -> None:
+        fields = {"email": "dora@example.org", "password1": "an old sentence is a good password"}
+        answer = client.post("/accounts/signup/", fields, headers=DE, follow=True)
+        assert "Code eingeben" in answer.content.decode()
+
+
+class TestPagesOfAnAccount:
+    def test_navigation_and_overview_are_german(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        page = words(client, "/dashboard", **DE)
+        for text in (
+            "API-Schlüssel",
+            "Heute noch frei",
+            "Erste Schritte",
+            "Noch keine Bilder",
+            "Einen Schlüssel machen",
+        ):
+            assert text in page
+        assert '<main id="main" class="app-main" tabindex="-1" lang="de">' in page
+
+    def test_what_is_not_translated_says_so_and_mixes_nothing(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        page = words(client, "/dashboard/usage", **DE)
+        shell, _, main = page.partition('<main id="main" class="app-main" tabindex="-1" lang="en">')
+        assert "Aufrufe" in shell
+        assert "Free calls left today" in main
+        assert "Heute noch frei" not in main
+
+    def test_the_profile_speaks_before_the_browser_s_wish(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        client.post("/dashboard/profile/person", {"name": "", "theme": "system", "language": "de"})
+        assert User.objects.get(pk=alice.user.pk).language == "de"
+        assert "Heute noch frei" in words(client, "/dashboard", **{"accept-language": "en"})
+
+    def test_the_switch_changes_the_profile(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        client.post("/language", {"language": "de"})
+        assert User.objects.get(pk=alice.user.pk).language == "de"
+
+
+def test_mails_are_in_the_reader_s_language(alice: Member, django_capture_on_commit_callbacks: Any) -> None:
+    alice.user.language = "de"
+    with django_capture_on_commit_callbacks(execute=True):
+        new_device_mail(user=alice.user, user_agent="curl/8.0", address="203.0.113.9")
+    (message,) = mail.outbox
+    assert message.subject == "Eine neue Anmeldung bei Lumen"
+    assert "Jemand hat sich als alice@example.org" in str(message.body)
