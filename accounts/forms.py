@@ -1,6 +1,8 @@
-"""The sign-up form: allauth's, with the operator's list of refused mail domains and words that help."""
+"""allauth's forms in our words; sign-up with the operator's list of refused mail domains."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from allauth.account import forms as allauth_forms
 from django.conf import settings
@@ -9,14 +11,47 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
-class SignupForm(allauth_forms.SignupForm):
-    def __init__(self, *args: object, **kwargs: object) -> None:
+class _Plain:
+    """One word for an address everywhere, and no placeholders: they vanish when one types, and say nothing new."""
+
+    fields: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].label = _("E-mail")
-        self.fields["email"].widget.attrs.pop("placeholder", None)
-        password = self.fields["password1"]
-        password.help_text = _("At least 10 characters. A sentence is a good password.")
-        password.widget.attrs.pop("placeholder", None)
+        for name, field in self.fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            if name in ("email", "login"):
+                field.label = _("E-mail")
+
+
+class LoginForm(_Plain, allauth_forms.LoginForm):
+    pass
+
+
+class ResetPasswordForm(_Plain, allauth_forms.ResetPasswordForm):
+    pass
+
+
+class RequestLoginCodeForm(_Plain, allauth_forms.RequestLoginCodeForm):
+    pass
+
+
+class AddEmailForm(_Plain, allauth_forms.AddEmailForm):
+    pass
+
+
+class ReauthenticateForm(_Plain, allauth_forms.ReauthenticateForm):
+    pass
+
+
+class ChangePasswordForm(_Plain, allauth_forms.ChangePasswordForm):
+    pass
+
+
+class SignupForm(_Plain, allauth_forms.SignupForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].help_text = _("At least 10 characters. A sentence is a good password.")
 
     def clean_email(self) -> str:
         email = str(super().clean_email()).lower()

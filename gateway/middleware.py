@@ -40,5 +40,5 @@ class LanguageMiddleware:
             own = getattr(request.user, "language", "")
             if own in self.known:
                 translation.activate(own)
-                request.LANGUAGE_CODE = own  # type: ignore[attr-defined]
+                request.LANGUAGE_CODE = own
         return self.get_response(request)
