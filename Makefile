@@ -31,6 +31,10 @@ setup: python  ## Make .venv with the requirements and the tools of development
 # ---------------------------------------------------------------------------------------------------------------------
 ## Tests
 
+# The proofs of docs/ledger.md that lie outside tests/faults.
+PROOFS := tests/billing/payments tests/billing/test_books_against_a_model.py tests/billing/test_holds.py \
+	tests/gateway/ratelimit tests/gateway/services/test_place.py tests/gateway/test_recount.py
+
 .PHONY: test test-fast test-servers test-faults test-stripe coverage
 test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
 
@@ -41,7 +45,7 @@ test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a R
 	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
-	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults tests/billing/payments tests/billing/test_books_against_a_model.py $(ARGS)
+	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(PROOFS) $(ARGS)
 
 test-stripe: setup  ## The payment scenarios at Stripe's test mode (STRIPE_TEST_KEY=sk_test_...), not the stand-in alone
 	@test -n "$$STRIPE_TEST_KEY" || { echo "STRIPE_TEST_KEY is not set: a secret key of Stripe's test mode."; exit 1; }

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from tests.support.proofs import what_it_shows as what_it_shows
+
 
 @dataclass(frozen=True)
 class Member:

@@ -69,6 +69,7 @@ class TestSources:
         assert Hold.objects.count() == 0
         assert UsageDay.objects.get().calls == 100
 
+    @pytest.mark.proves("L14")
     def test_a_new_utc_day_is_a_new_hundred(self, alice):
         UsageDay.objects.create(account_id=alice.account.pk, day=NOW.date(), calls=100)
         assert place(alice.account, now=NOW + timedelta(milliseconds=1)).source == Source.FREE_DAY

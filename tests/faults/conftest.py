@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.faults.scene import Scene, Servers, long_run, prepare, stage
-from tests.support.proofs import what_it_shows as what_it_shows
 from tests.support.servers import PostgresServer, RedisServer, running
 
 FIGURES = ("seed", "tries", "admitted", "refused", "captured", "released", "audit")

@@ -1,4 +1,4 @@
-"""Which invariants of docs/ledger.md a test shows: imported by the conftest of every folder that has such tests."""
+"""Which invariants of docs/ledger.md a test shows, for the table that `make test-faults` prints."""
 
 from __future__ import annotations
 

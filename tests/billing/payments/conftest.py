@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from billing.sandbox import SandboxStripe
-from tests.support.proofs import what_it_shows as what_it_shows
 from tests.support.stripe import differences, shop
 
 

@@ -252,11 +252,13 @@ class TestProperties:
     def test_any_sequence_of_events_is_decided_as_the_plain_rules_say(self, limiter, clock, script):
         does_what_the_plain_rules_say(limiter, clock, script)
 
+    @pytest.mark.proves("L5")
     @PROPERTY
     @given(gaps=rhythms, per_minute=st.integers(1, 12))
     def test_no_window_of_sixty_seconds_holds_more_than_the_limit(self, limiter, clock, gaps, per_minute):
         never_leaks(limiter, clock, gaps, per_minute=per_minute)
 
+    @pytest.mark.control("L5")
     def test_the_same_property_catches_a_fixed_window(self):
         """Negative control: the proof above is able to fail."""
 

@@ -55,6 +55,7 @@ def test_admission_takes_few_statements(alice, django_assert_num_queries):
         generation_place(caller=caller, order=warm, idempotency_key=None, now=timezone.now())
 
 
+@pytest.mark.proves("L17")
 def test_the_price_is_frozen_at_admission(alice):
     fund(alice.account, 100_000)
     exhaust_free_calls(alice.account)
@@ -66,6 +67,7 @@ def test_the_price_is_frozen_at_admission(alice):
     assert place(alice).generation.unit_price_microusd == 9_999
 
 
+@pytest.mark.proves("L17")
 def test_a_model_without_a_price_is_refused_never_free(alice):
     ImageModel.objects.update(price_code="unheard of")
     with pytest.raises(PriceMissing):
@@ -129,6 +131,7 @@ def settle_all():
         generation_settle(generation_id=generation.pk, result=delivered(generation), now=timezone.now())
 
 
+@pytest.mark.proves("L8")
 class TestIdempotency:
     def test_the_same_key_and_body_is_the_same_generation(self, alice):
         first = place(alice, idempotency_key="k")
