@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.test_pages import THEMES, faults_of
+from tests.browser.test_pages import faults_everywhere
 from tests.support.service import Service
 
 PATHS = (
@@ -51,14 +51,9 @@ def operator(browser: Browser, service: Service) -> dict[str, Any]:
     return dict(state)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width_px", [1440, 360])
 @pytest.mark.parametrize("path", PATHS)
-def test_every_page_of_the_console(
-    new_page: NewPage, operator: dict[str, Any], path: str, width_px: int, theme: str
-) -> None:
-    page = new_page(width_px=width_px, theme=theme, storage_state=operator)
-    assert faults_of(page, path, width_px) == []
+def test_every_page_of_the_console(new_page: NewPage, operator: dict[str, Any], path: str) -> None:
+    assert faults_everywhere(new_page, path, widths_px=(1440, 360), storage_state=operator) == []
 
 
 def test_the_first_screen_needs_no_scrolling(new_page: NewPage, operator: dict[str, Any]) -> None:

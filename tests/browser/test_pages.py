@@ -29,26 +29,31 @@ MORE_SIGNED_IN = (
 )
 
 
-def faults_of(page: Any, path: str, width_px: int) -> list[str]:
-    page.goto(path)
+def faults_of(page: Any, width_px: int) -> list[str]:
+    """What is wrong with the open page at this width."""
+    page.set_viewport_size({"width": width_px, "height": 900})
     page.evaluate("document.fonts.ready.then(() => true)")
-    faults = [f"{path}: {fault}" for fault in axe_faults(page)]
+    faults = axe_faults(page)
     if page.locator("h1").count() != 1:
-        faults.append(f"{path}: {page.locator('h1').count()} h1")
+        faults.append(f"{page.locator('h1').count()} h1")
     scroll_px = page.evaluate("document.documentElement.scrollWidth")
     if scroll_px > width_px:
-        faults.append(f"{path}: scrolls sideways, {scroll_px} px in {width_px}")
+        faults.append(f"scrolls sideways, {scroll_px} px in {width_px}")
     return faults
 
 
-def faults_everywhere(new_page: NewPage, path: str, **more: Any) -> list[str]:
-    """In both themes at both widths."""
-    return [
-        f"{width_px} px, {theme}: {fault}"
-        for theme in THEMES
-        for width_px in WIDTHS_PX
-        for fault in faults_of(new_page(theme=theme, width_px=width_px, **more), path, width_px)
-    ]
+def faults_everywhere(
+    new_page: NewPage, path: str, *, widths_px: tuple[int, int] = WIDTHS_PX, **more: Any
+) -> list[str]:
+    """In both themes at both widths: opened wide and made narrow in the one, the other way round in the other."""
+    faults = []
+    for theme, widths in zip(THEMES, (widths_px, widths_px[::-1]), strict=True):
+        page = new_page(theme=theme, width_px=widths[0], **more)
+        page.goto(path)
+        faults += [
+            f"{path}, {width_px} px, {theme}: {fault}" for width_px in widths for fault in faults_of(page, width_px)
+        ]
+    return faults
 
 
 @pytest.mark.parametrize("path", [*PUBLIC, *ENTRANCE, *MORE_PUBLIC])
