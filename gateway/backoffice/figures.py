@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -16,9 +17,13 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum, Value
 from accounts.models import Account, User
 from billing.models import EntryKind, FeeCursor, LedgerEntry, ProviderFee, Source, UsageBucket
 from billing.money import microusd_from_cents
+from billing.usage_days import day_start
 from gateway.backoffice.sums import DAY, Points, grouped, points, usage_parts
+from gateway.caching import TtlCache
 from inference.models import RenderWorker
 
+# What was settled on an ended day never changes; a cut day is looked at again on the days after.
+_ended_days: TtlCache[date, Points] = TtlCache(ttl_s=3600.0, entries_max=8, watched=False)
 MS_PER_HOUR = 3_600_000
 MEASURES: dict[str, Sum] = {
     "calls": Sum("calls"),
@@ -100,11 +105,21 @@ def mean_cost_microusd(per_hour: Iterable[int]) -> int:
 
 
 def calls_over(periods: tuple[Span, ...], through: date | None) -> Points:
-    """The calls of all the spans and of those before them, so fine that each can be cut out: two queries.
-    `through` as for `usage_parts`."""
+    """The calls of all the spans and of those before them, so fine that each can be cut out: two queries, and one for
+    each ended day that a span's end cuts, of which this process then remembers the quarters. `through` as for
+    `usage_parts`."""
     ends = frozenset(end.astimezone(UTC).date() for one in periods for end in (one.before_end, one.end))
+    ended = frozenset(day for day in ends if through is not None and day <= through)
     first, last = min(one.before_start for one in periods), max(one.end for one in periods)
-    return points(usage_parts(first, last, through=through, split=ends), MEASURES)
+    found = points(usage_parts(first, last, through=through, split=ends, skip=ended), MEASURES)
+    for day in ended:
+        found += _ended_days.get(day, partial(_quarters_of, day))
+    return found
+
+
+def _quarters_of(day: date) -> Points:
+    start = day_start(day, "UTC")
+    return points(usage_parts(start, start + DAY, through=None), MEASURES)
 
 
 def compared(periods: tuple[Span, ...], calls: Points, *, per_hour_microusd: int) -> list[tuple[Sums, Sums]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from django.db.models import Q, QuerySet, Sum
 
@@ -17,6 +17,8 @@ from billing.usage_days import day_start
 
 DAY = timedelta(days=1)
 Points = list[tuple[datetime, dict[str, int]]]
+Moment = TypeVar("Moment", date, datetime)
+Ranges: TypeAlias = list[tuple[Moment, Moment]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +35,49 @@ class Parts:
         return Parts(self.days.none(), self.quarters.none())
 
 
-def usage_parts(start: datetime, end: datetime, *, through: date | None, split: frozenset[date] = frozenset()) -> Parts:
-    """From `start` (inclusive) to `end` (exclusive). Days are folded up to `through` (usage_days.house_folded_through);
-    None reads every quarter. The days of `split` are needed by the quarter."""
-    whole = _whole_days(start, end, through) - split if through else set()
-    if not whole:
-        everything = UsageBucket.objects.filter(bucket__gte=start, bucket__lt=end)
-        return Parts(UsageHouseDay.objects.none(), everything)
-    first, last = min(whole), max(whole)
-    apart = {day for day in split if first < day < last}
-    days = UsageHouseDay.objects.filter(day__gte=first, day__lte=last).exclude(day__in=apart)
-    quarters = _between(start, day_start(first, "UTC")) | _between(day_start(last + DAY, "UTC"), end)
-    for day in sorted(apart):
-        quarters |= _between(day_start(day, "UTC"), day_start(day + DAY, "UTC"))
-    return Parts(days, UsageBucket.objects.filter(quarters))
+def usage_parts(
+    start: datetime,
+    end: datetime,
+    *,
+    through: date | None,
+    split: frozenset[date] = frozenset(),
+    skip: frozenset[date] = frozenset(),
+) -> Parts:
+    """From `start` (inclusive) to `end` (exclusive). Whole days up to `through` (usage_days.house_folded_through) come
+    folded, but those of `split` by the quarter; without `through` everything does. The days of `skip` are left out."""
+    days: Ranges[date] = []
+    quarters: Ranges[datetime] = []
+    moment = start
+    while moment < end:
+        day = moment.astimezone(UTC).date()
+        midnight = day_start(day + DAY, "UTC")
+        whole = moment == midnight - DAY and midnight <= end
+        if day in skip:
+            pass
+        elif whole and through is not None and day <= through and day not in split:
+            _extend(days, day, day + DAY)
+        else:
+            _extend(quarters, moment, min(midnight, end))
+        moment = midnight
+    return Parts(
+        UsageHouseDay.objects.filter(_within("day", days)) if days else UsageHouseDay.objects.none(),
+        UsageBucket.objects.filter(_within("bucket", quarters)) if quarters else UsageBucket.objects.none(),
+    )
 
 
-def _whole_days(start: datetime, end: datetime, through: date) -> set[date]:
-    first, last = start.astimezone(UTC), end.astimezone(UTC)
-    begin = first.date() if first == day_start(first.date(), "UTC") else first.date() + DAY
-    count = (min(last.date(), through + DAY) - begin).days
-    return {begin + DAY * number for number in range(max(count, 0))}
+def _extend(ranges: Ranges[Moment], start: Moment, end: Moment) -> None:
+    """Add a range, to the last one where it goes on from there."""
+    if ranges and ranges[-1][1] == start:
+        ranges[-1] = (ranges[-1][0], end)
+    else:
+        ranges.append((start, end))
 
 
-def _between(start: datetime, end: datetime) -> Q:
-    return Q(bucket__gte=start, bucket__lt=end)
+def _within(column: str, ranges: Ranges[Moment]) -> Q:
+    found = Q()
+    for start, end in ranges:
+        found |= Q(**{f"{column}__gte": start, f"{column}__lt": end})
+    return found
 
 
 def points(parts: Parts, measures: Mapping[str, Sum]) -> Points:

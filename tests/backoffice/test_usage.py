@@ -110,6 +110,12 @@ class TestUsage:
         before = shown()
         house_fold(now=NOON)
         assert shown() == before
+        with CaptureQueriesContext(connection) as asked:
+            assert shown() == before
+        # The ended days that the spans cut are remembered: of the quarters only today's are read.
+        quarters = [query["sql"] for query in asked if "billing_usagebucket" in query["sql"] and "SUM" in query["sql"]]
+        assert quarters
+        assert not any("2026-06-10" in query for query in quarters)
 
     def test_it_asks_few_queries(self, as_owner: Client) -> None:
         as_owner.get("/console/usage")
