@@ -1,6 +1,9 @@
 """L12: Stripe's trouble never creates twice and never reaches a picture."""
 
+from datetime import timedelta
+
 import pytest
+import time_machine
 from django.utils import timezone
 
 from billing import stripe_client
@@ -33,7 +36,7 @@ class TestPictures:
         assert wallet_of(alice.account).available_microusd == 0
 
     @pytest.mark.parametrize("outage", ["refused", "hang", "error"])
-    def test_an_outage_blocks_no_picture_and_loses_nothing(self, alice, stripe, outage):
+    def test_an_hours_outage_blocks_no_picture_and_loses_nothing(self, alice, stripe, outage):
         from gateway.services import generation_settle
 
         topup_pay(stripe, alice.account)
@@ -43,12 +46,15 @@ class TestPictures:
         without_limits(alice)
         stripe.refuse_connections() if outage == "refused" else stripe.trouble.chance(1.0, outage, seconds=0.3)
         config = stripe_client.StripeConfig("sk_test_sandbox", api_base=stripe.base_url, timeout_s=0.2, retries_max=0)
+        start = timezone.now()
         with stripe_client.connected(config):
-            process(2)
-            reconcile(now=timezone.now())
-            for _ in range(20):
-                made = place(alice).generation
-                generation_settle(generation_id=made.pk, result=delivered(made), now=timezone.now())
+            for minutes in range(0, 60, 6):
+                with time_machine.travel(start + timedelta(minutes=minutes)):
+                    process()
+                    reconcile(now=timezone.now())
+                    for _ in range(2):
+                        made = place(alice).generation
+                        generation_settle(generation_id=made.pk, result=delivered(made), now=timezone.now())
         stripe.listen() if outage == "refused" else stripe.trouble.clear()
         process()
         reconcile_late()
