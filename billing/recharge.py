@@ -76,7 +76,8 @@ def recharges_due(now: datetime) -> list[int]:
         account__wallet__balance_microusd__lt=F("threshold_cents") * MICROUSD_PER_CENT
         + F("account__wallet__held_microusd")
     )
-    wanted = AutoRecharge.objects.filter(ready, below, enabled=True).values_list("account_id", flat=True)
+    prepaid = AutoRecharge.objects.filter(enabled=True, account__wallet__postpaid_limit_microusd=None)
+    wanted = prepaid.filter(ready, below).values_list("account_id", flat=True)
     waiting = TopUp.objects.filter(origin=TopUp.RECHARGE, state=TopUpState.CREATED, mode=mode_now())
     return [*wanted[:PER_RUN], *waiting.values_list("account_id", flat=True)[:PER_RUN]]
 
@@ -100,12 +101,17 @@ def recharge_run(*, account_id: int, now: datetime) -> TopUp | None:
 
 @transaction.atomic
 def _recharge_start(account_id: int, now: datetime) -> TopUp | None:
-    """Decided under the wallet's lock, so that two runs make one."""
+    """Decided under the wallet's lock, so that two runs make one. What is owed by a post-paid account is invoiced: a
+    card that paid it as well would pay it twice."""
     wallet = wallet_lock(account_id)
     wish = AutoRecharge.objects.filter(pk=account_id, enabled=True).first()
     if wish is None or wallet.available_microusd >= wish.threshold_cents * MICROUSD_PER_CENT:
         return None
-    if wallet.in_arrears or (wish.next_attempt_at and wish.next_attempt_at > now):
+    if (
+        wallet.in_arrears
+        or wallet.postpaid_limit_microusd is not None
+        or (wish.next_attempt_at and wish.next_attempt_at > now)
+    ):
         return None
     if _beyond_cap(wish, now):
         return None

@@ -1,7 +1,7 @@
 """Calendar arithmetic of billing periods, in UTC and free of state."""
 
 import calendar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 DAY_S = 86_400
 HOUR_S = 3_600
@@ -27,14 +27,6 @@ def next_boundary(anchor: int, interval: str, interval_count: int, after: int) -
     return boundary
 
 
-def iso_date(instant: int) -> str:
-    return datetime.fromtimestamp(instant, UTC).date().isoformat()
-
-
 def human_date(instant: int) -> str:
     day = datetime.fromtimestamp(instant, UTC)
     return f"{day:%B} {day.day}, {day.year}"
-
-
-def seconds(*, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> int:
-    return int(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds())

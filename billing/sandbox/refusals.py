@@ -41,10 +41,6 @@ def parameter_invalid(param: str, message: str, code: str | None = None) -> Refu
     return Refusal(message, code=code, param=param)
 
 
-def unexpected_state(message: str, code: str) -> Refusal:
-    return Refusal(message, code=code)
-
-
 def unauthorized() -> Refusal:
     return Refusal("Invalid API Key provided.", status=401)
 

@@ -31,17 +31,6 @@ def customer_delete(*, customer_id: str) -> None:
             raise
 
 
-def payment_method_default_set(*, customer_id: str, payment_method_id: str) -> Plain:
-    """Makes a saved method the one that invoices use."""
-    customer: Plain = call(
-        "payment_method_default_set",
-        lambda client: client.v1.customers.update(
-            customer_id, {"invoice_settings": {"default_payment_method": payment_method_id}}
-        ),
-    )
-    return customer
-
-
 def payment_methods_list(*, customer_id: str) -> list[Plain]:
     listed: Plain = call(
         "payment_methods_list",
@@ -97,12 +86,6 @@ def subscription_ends_set(*, subscription_id: str, ends: bool) -> Plain:
     return subscription
 
 
-def subscription_cancel(*, subscription_id: str) -> Plain:
-    """Ends a subscription now, as when an account is closed."""
-    subscription: Plain = call("subscription_cancel", lambda client: client.v1.subscriptions.cancel(subscription_id))
-    return subscription
-
-
 def invoice_retrieve(*, invoice_id: str) -> Plain:
     """With its payments, which are absent unless asked for. The subscription is at
     `invoice["parent"]["subscription_details"]["subscription"]`, and `parent` may be null."""
@@ -116,17 +99,6 @@ def invoices_list(*, customer_id: str, limit: int = 24) -> list[Plain]:
     """Newest first."""
     listed: Plain = call(
         "invoices_list", lambda client: client.v1.invoices.list({"customer": customer_id, "limit": limit})
-    )
-    return list(listed["data"])
-
-
-def invoice_payments_list(*, payment_intent_id: str) -> list[Plain]:
-    """The only way from a payment intent to its invoice since API version basil."""
-    listed: Plain = call(
-        "invoice_payments_list",
-        lambda client: client.v1.invoice_payments.list(
-            {"payment": {"type": "payment_intent", "payment_intent": payment_intent_id}}
-        ),
     )
     return list(listed["data"])
 
@@ -274,18 +246,6 @@ def meter_event_create(*, event_name: str, customer_id: str, value: int, identif
             raise
         return {"identifier": identifier, "duplicate": True}
     return {**event, "duplicate": False}
-
-
-def meter_event_cancel(*, event_name: str, identifier: str) -> Plain:
-    """Takes usage of the last 24 hours back."""
-    adjustment: Plain = call(
-        "meter_event_cancel",
-        lambda client: client.v1.billing.meter_event_adjustments.create(
-            {"event_name": event_name, "type": "cancel", "cancel": {"identifier": identifier}},
-            {"idempotency_key": f"usage-cancel-{identifier}"},
-        ),
-    )
-    return adjustment
 
 
 def meter_usage_retrieve(*, meter_id: str, customer_id: str, start_s: int, end_s: int) -> int:

@@ -9,8 +9,9 @@ from django.utils import timezone
 from billing import stripe_client
 from billing.errors import PaymentProviderUnavailable, PaymentsNotConfigured
 from billing.models import AutoRecharge, LedgerEntry, TopUp, UsageDay, Wallet
-from billing.recharge import card_saved, recharge_run, recharge_set
+from billing.recharge import card_saved, recharge_run, recharge_set, recharges_due
 from billing.reconcile import reconcile
+from billing.services import plan_assign
 from tests.support.money import fund, wallet_of
 from tests.support.orders import delivered, place
 from tests.support.stripe import deliver, process, receive, reconcile_late, topup_ask, topup_pay
@@ -155,6 +156,13 @@ class TestAutoRecharge:
         assert (wish.enabled, wish.failures_in_row) == (False, 3)
         assert "switched off" in mailoutbox[-1].body
         assert wallet_of(wished.account).balance_microusd == 10_000_000
+
+    def test_what_will_be_invoiced_is_not_charged_to_the_card_too(self, stripe, wished):
+        now = timezone.now()
+        plan_assign(account_id=wished.account.pk, plan_code="metered", now=now, postpaid_limit_microusd=10**9)
+        assert (recharges_due(now), self.run(wished)) == ([], None)
+        plan_assign(account_id=wished.account.pk, plan_code="payg", now=now)
+        assert recharges_due(now) == [wished.account.pk]
 
     def test_switched_off_it_never_charges(self, stripe, wished):
         AutoRecharge.objects.update(enabled=False)

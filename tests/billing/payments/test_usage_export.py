@@ -12,6 +12,7 @@ from billing.prices import METER_EVENT
 from billing.services import plan_assign, price_set
 from billing.usage_export import exports_compare, exports_send
 from gateway.services import generation_settle
+from tests.billing.sandbox.flows import real_client
 from tests.support.money import move_to, wallet_of
 from tests.support.orders import delivered, place
 from tests.support.stripe import deliver, reconcile_late
@@ -215,7 +216,9 @@ class TestComparing:
         drawn(debtor)
         send()
         lost = UsageExport.objects.first()
-        stripe_client.meter_event_cancel(event_name=METER_EVENT, identifier=lost.op_key)
+        real_client(stripe).v1.billing.meter_event_adjustments.create(
+            {"event_name": METER_EVENT, "type": "cancel", "cancel": {"identifier": lost.op_key}}
+        )
         compare()
         assert states() == ["sent", "sent"]
         compare(timedelta(days=3))
@@ -250,7 +253,7 @@ class TestTheInvoice:
 
     def test_a_subscription_that_is_not_paid_ends_post_paid_use(self, debtor, stripe):
         self.month(stripe, debtor)
-        stripe_client.subscription_cancel(subscription_id=Subscription.objects.get().stripe_id)
+        real_client(stripe).v1.subscriptions.cancel(Subscription.objects.get().stripe_id)
         deliver(stripe)
         wallet = wallet_of(debtor.account)
         assert (wallet.postpaid_limit_microusd, wallet.in_arrears, wallet.plan_code) == (None, True, "free")

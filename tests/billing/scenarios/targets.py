@@ -65,7 +65,7 @@ class Target:
 
     def card_becomes(self, customer_id: str, card: str) -> None:
         method = self.v1.payment_methods.attach(card, {"customer": customer_id})
-        stripe_client.payment_method_default_set(customer_id=customer_id, payment_method_id=method.id)
+        self.v1.customers.update(customer_id, {"invoice_settings": {"default_payment_method": method.id}})
 
     def advance(self, *, days: int) -> None:
         """The newest clock's time, with all that falls due on the way."""
