@@ -22,7 +22,7 @@ from accounts.services import NewKey, key_change, key_create, key_revoke, key_ro
 from gateway.api.parsing import client_address
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.forms import KeyChangeForm, KeyForm, RollForm
-from gateway.dashboard.ranges import Range
+from gateway.dashboard.ranges import LONGEST, Range
 from gateway.dashboard.usage_sums import by_group, cells
 from gateway.notices import key_made_mail, key_revoked_mail
 from gateway.services.key_days import key_day_calls
@@ -93,7 +93,8 @@ def _rows(account: Account, now: datetime, *, in_all: bool) -> list[KeyRow]:
     """Spend and calls are of this month, or of all time for the archive: what a key spent stays with it."""
     mine = list(keys_of(account).select_related("created_by"))
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    span = Range.between("keys", account.created_at if in_all else month, now, zone=zone(account.time_zone))
+    start = max(account.created_at, now - LONGEST) if in_all else month
+    span = Range.between("keys", start, now, zone=zone(account.time_zone))
     found = cells(account, span, "key_id")
     spent, calls = by_group(found, "amount_microusd"), by_group(found, "calls")
     today = key_day_calls(key_ids=[k.pk for k in mine if k.calls_per_day is not None], now=now)
