@@ -21,23 +21,30 @@ CLOSED_AFTER = timedelta(hours=1)
 LATELY = timedelta(days=3)
 ACCOUNTS_PER_RUN = 500
 
-_FOLD = """
-INSERT INTO billing_usagefold (account_id, day, key_id, model_id, endpoint, plan_code, source, status, size,
-    calls, images, amount_microusd, wait_ms, run_ms)
-SELECT account_id, %s, key_id, model_id, endpoint, plan_code, source, status, size,
-    SUM(calls), SUM(images), SUM(amount_microusd), SUM(wait_ms), SUM(run_ms)
-FROM billing_usagebucket WHERE account_id = %s AND bucket >= %s AND bucket < %s
-GROUP BY account_id, key_id, model_id, endpoint, plan_code, source, status, size
-"""
+_CALLS = "account_id, key_id, model_id, endpoint, plan_code, source, status"
 
-_HOUSE = """
-INSERT INTO billing_usagehouseday (day, account_id, key_id, model_id, endpoint, plan_code, source, status,
-    calls, images, amount_microusd, list_price_microusd, run_ms, gpu_time_ms)
-SELECT %s, account_id, key_id, model_id, endpoint, plan_code, source, status,
-    SUM(calls), SUM(images), SUM(amount_microusd), SUM(list_price_microusd), SUM(run_ms), SUM(gpu_time_ms)
-FROM billing_usagebucket WHERE bucket >= %s AND bucket < %s
-GROUP BY account_id, key_id, model_id, endpoint, plan_code, source, status
-"""
+
+def _statement(table: str, columns: str, sums: tuple[str, ...], where: str) -> str:
+    """Adds up the quarters that fit, by `columns`, into one day's rows; its first parameter is the day."""
+    totals = ", ".join(f"SUM({name})" for name in sums)
+    return (
+        f"INSERT INTO {table} (day, {columns}, {', '.join(sums)})"  # noqa: S608 - our own words alone
+        f" SELECT %s, {columns}, {totals} FROM billing_usagebucket WHERE {where} GROUP BY {columns}"
+    )
+
+
+_FOLD = _statement(
+    "billing_usagefold",
+    f"{_CALLS}, size",
+    ("calls", "images", "amount_microusd", "wait_ms", "run_ms"),
+    "account_id = %s AND bucket >= %s AND bucket < %s",
+)
+_HOUSE = _statement(
+    "billing_usagehouseday",
+    _CALLS,
+    ("calls", "images", "amount_microusd", "list_price_microusd", "run_ms", "gpu_time_ms"),
+    "bucket >= %s AND bucket < %s",
+)
 
 
 def days_fold(*, now: datetime) -> int:

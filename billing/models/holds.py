@@ -126,14 +126,10 @@ class SpendMonth(models.Model):
         return f"{self.account_id}/{self.key_id} {self.month:%Y-%m}: {self.opening_microusd + self.counted_microusd}"
 
 
-class UsageBucket(models.Model):
-    """Roll-up of settled calls in one quarter of an hour (UTC), fed inside the settling transaction.
-
-    Quarters, because every time zone's days are made of whole ones. Charts and pages read only this.
-    """
+class RollUp(models.Model):
+    """What every roll-up of settled calls says of them: whose, by what, and how many. Times are milliseconds."""
 
     id = models.BigAutoField(primary_key=True)
-    bucket = models.DateTimeField()
     account_id = models.BigIntegerField()
     key_id = models.BigIntegerField()
     model_id = models.CharField(max_length=120)
@@ -141,13 +137,25 @@ class UsageBucket(models.Model):
     plan_code = models.CharField(max_length=24)
     source = models.CharField(max_length=9)
     status = models.CharField(max_length=10)
-    size = models.CharField(max_length=11)
     calls = models.PositiveIntegerField(default=0)
     images = models.PositiveIntegerField(default=0)
     amount_microusd = models.BigIntegerField(default=0)
+    run_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class UsageBucket(RollUp):
+    """Roll-up of settled calls in one quarter of an hour (UTC), fed inside the settling transaction.
+
+    Quarters, because every time zone's days are made of whole ones. Charts and pages read only this.
+    """
+
+    bucket = models.DateTimeField()
+    size = models.CharField(max_length=11)
     list_price_microusd = models.BigIntegerField(default=0)
     wait_ms = models.BigIntegerField(default=0)
-    run_ms = models.BigIntegerField(default=0)
     gpu_time_ms = models.BigIntegerField(default=0)
 
     class Meta:
@@ -173,27 +181,15 @@ class UsageBucket(models.Model):
         return f"{self.bucket:%Y-%m-%d %H:%M} {self.account_id} {self.model_id}: {self.calls}"
 
 
-class UsageFold(models.Model):
+class UsageFold(RollUp):
     """One ended day of an account, in the account's own time zone: its quarters of an hour added up.
 
     Quarters of the past never change, so this is only a shorter way to the same sums: long spans read it.
     """
 
-    id = models.BigAutoField(primary_key=True)
-    account_id = models.BigIntegerField()
     day = models.DateField()
-    key_id = models.BigIntegerField()
-    model_id = models.CharField(max_length=120)
-    endpoint = models.CharField(max_length=60)
-    plan_code = models.CharField(max_length=24)
-    source = models.CharField(max_length=9)
-    status = models.CharField(max_length=10)
     size = models.CharField(max_length=11)
-    calls = models.PositiveIntegerField(default=0)
-    images = models.PositiveIntegerField(default=0)
-    amount_microusd = models.BigIntegerField(default=0)
     wait_ms = models.BigIntegerField(default=0)
-    run_ms = models.BigIntegerField(default=0)
 
     class Meta:
         constraints: ClassVar = [
@@ -219,26 +215,14 @@ class UsageFolding(models.Model):
         return f"{self.account_id} through {self.through} in {self.zone}"
 
 
-class UsageHouseDay(models.Model):
+class UsageHouseDay(RollUp):
     """One ended UTC day of all accounts: their quarters of an hour added up, sizes together.
 
     The operator's pages read it in place of the quarters, whose sums it repeats exactly.
     """
 
-    id = models.BigAutoField(primary_key=True)
     day = models.DateField()
-    account_id = models.BigIntegerField()
-    key_id = models.BigIntegerField()
-    model_id = models.CharField(max_length=120)
-    endpoint = models.CharField(max_length=60)
-    plan_code = models.CharField(max_length=24)
-    source = models.CharField(max_length=9)
-    status = models.CharField(max_length=10)
-    calls = models.PositiveIntegerField(default=0)
-    images = models.PositiveIntegerField(default=0)
-    amount_microusd = models.BigIntegerField(default=0)
     list_price_microusd = models.BigIntegerField(default=0)
-    run_ms = models.BigIntegerField(default=0)
     gpu_time_ms = models.BigIntegerField(default=0)
 
     class Meta:

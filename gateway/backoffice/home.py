@@ -45,7 +45,7 @@ MONEY_ROWS = (
     ("added_microusd", "Funds added"),
     ("charged_microusd", "Charged"),
     ("returned_microusd", "Refunds and disputes"),
-    ("granted_microusd", "Granted"),
+    ("granted_microusd", "Granted and corrected"),
     ("free_microusd", "Free calls, at list price"),
     ("fees_microusd", "Payment fees"),
     ("gpu_microusd", "GPU cost, estimated"),
@@ -270,11 +270,11 @@ def alerts(
         text = f"Webhook receivers: {counts['failing']} failing, {counts['paused']} paused"
         found.append(Alert("warn", text, reverse("backoffice:webhooks")))
     if counts["disputes"]:
-        found.append(Alert("bad", f"{counts['disputes']} open disputes", payments_url))
+        found.append(Alert("bad", f"Open disputes: {counts['disputes']}", payments_url))
     if counts["events"]:
-        found.append(Alert("bad", f"{counts['events']} parked events of Stripe", payments_url + "?state=parked"))
+        found.append(Alert("bad", f"Parked events of Stripe: {counts['events']}", payments_url + "?state=parked"))
     if counts["exports"]:
-        found.append(Alert("bad", f"{counts['exports']} parked usage exports", payments_url + "#exports"))
+        found.append(Alert("bad", f"Parked reports of usage: {counts['exports']}", payments_url + "#exports"))
     return found
 
 

@@ -191,7 +191,7 @@ class TestParkedExports:
         )  # fmt: skip
 
     def test_they_are_told_shown_and_tried_again_with_a_reason(self, as_billing: Client, parked: UsageExport) -> None:
-        assert "1 parked usage exports" in as_billing.get("/console").content.decode()
+        assert "Parked reports of usage: 1" in as_billing.get("/console").content.decode()
         assert "no such meter" in as_billing.get("/console/payments").content.decode()
         as_billing.post("/console/payments/exports/retry", {"id": parked.pk})
         parked.refresh_from_db()
