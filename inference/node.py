@@ -290,11 +290,12 @@ class RenderNode:
 
     def _progress(self, work: Work, status: Any) -> dict[str, Any]:
         progress = status.progress.get(work.token)
-        step = progress.images_done * progress.steps + progress.step if progress else 0
+        # A picture drawn from another one has fewer steps than asked for: the share counts.
+        share = progress.steps_done / max(progress.images * progress.steps, 1) if progress else 0.0
         return {
             "generation_id": work.generation_id,
             "attempt": work.attempt,
-            "step": min(step, work.steps),
+            "step": min(int(share * work.steps), work.steps),
             "steps": work.steps,
         }
 

@@ -260,7 +260,11 @@ def _fingerprint(class_name: str, config: dict[str, Any], state: State) -> str:
 
 def read_tokenizer(folder: Path, class_name: str) -> Any:
     try:
-        return TOKENIZERS[class_name].from_pretrained(str(folder), local_files_only=True)
+        tokenizer = TOKENIZERS[class_name].from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # The library raises many types for missing and damaged files.
         message = f"The tokenizer in {folder.parent.name}/{folder.name} cannot be read: {type(error).__name__}."
         raise RenderFailed(code="model_unreadable", message=message) from error
+    # transformers puts a decoder of its own onto CLIP's, which then refers to itself where Python's collector cannot
+    # look: every tokenizer ever loaded would stay in memory. Nothing is decoded here.
+    vars(tokenizer.backend_tokenizer).pop("decode", None)
+    return tokenizer

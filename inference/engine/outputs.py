@@ -53,12 +53,13 @@ class ResidentModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far a job is: images done of those asked, and the step of the image that is furthest."""
+    """How far a job is: images done of those asked, the step of the image that is furthest, and the steps of all."""
 
     images_done: int
     images: int
     step: int
     steps: int
+    steps_done: int
     state: str
 
 

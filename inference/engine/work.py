@@ -135,9 +135,17 @@ class Work:
 
     def progress(self) -> JobProgress:
         state = "drawing" if self.started else "loading" if self.missed_s is not None else "waiting"
-        furthest = max((row.sample for row in self.rows if row.sample), key=lambda s: s.step / s.steps, default=None)
+        drawn = [row.sample for row in self.rows if row.sample]
+        furthest = max(drawn, key=lambda s: s.step / s.steps, default=None)
         step, steps = furthest.progress if furthest else (0, self.spec.num_inference_steps)
-        return JobProgress(images_done=len(self.images), images=self.spec.samples, step=step, steps=steps, state=state)
+        return JobProgress(
+            images_done=len(self.images),
+            images=self.spec.samples,
+            step=step,
+            steps=steps,
+            steps_done=len(self.images) * steps + sum(sample.progress[0] for sample in drawn),
+            state=state,
+        )
 
 
 @dataclass(eq=False, slots=True)

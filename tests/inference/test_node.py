@@ -138,7 +138,7 @@ class HeldEngine(CountingEngine):
         return self.job
 
     def status(self):
-        progress = JobProgress(images_done=1, images=2, step=3, steps=20, state="drawing")
+        progress = JobProgress(images_done=1, images=2, step=3, steps=10, steps_done=13, state="drawing")
         return EngineStatus(device="none", dtype="none", progress={"0" * 32: progress})
 
 
@@ -198,7 +198,7 @@ class TestWatching:
         teller.start()
         for _ in range(50):
             held.node.engine.on_event({"type": "step"})
-        told = {"generation_id": 9, "attempt": 1, "step": 23, "steps": 40}
+        told = {"generation_id": 9, "attempt": 1, "step": 26, "steps": 40}
         until(lambda: sent)
         assert sent[0] == ("progress", ["w", [told]])
         assert len(sent) <= 2
@@ -211,5 +211,5 @@ class TestWatching:
         held = Held(tmp_path, sent)
         assert held.node.engine.on_event is None
         assert held.node.watched() == []
-        assert held.node.report()["running"][0]["step"] == 23
+        assert held.node.report()["running"][0]["step"] == 26
         held.end()

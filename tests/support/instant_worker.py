@@ -65,7 +65,8 @@ class InstantEngine:
     ) -> InstantJob:
         if is_slow(spec):
             steps = spec.num_inference_steps
-            told = JobProgress(images_done=0, images=1, step=steps // 2, steps=steps, state="drawing")
+            half = steps // 2
+            told = JobProgress(images_done=0, images=1, step=half, steps=steps, steps_done=half, state="drawing")
             self._slow[spec.token] = told
         return InstantJob(spec, on_event)
 

@@ -225,6 +225,7 @@ class TestProgress:
         bench.turn(3)
         progress = bench.loop.snapshot.progress[job.spec.token]
         assert (progress.state, progress.step, progress.steps, progress.images) == ("drawing", 3, 5, 2)
+        assert progress.steps_done == 6
         bench.finish(job)
         assert job.spec.token not in bench.loop.snapshot.progress
 
