@@ -52,8 +52,10 @@ def key_create(
     warn_microusd: int | None = None,
     rolled_from: ApiKey | None = None,
     address: str = "",
+    through: str = "",
 ) -> NewKey:
-    """A key with its restrictions; `address` is where the person sits who makes it, for the record."""
+    """A key with its restrictions. For the record: `address` is where the person sits who makes it, `through` the key
+    that makes it where no person does."""
     minted = keys.mint(prefix=settings.API_KEY_PREFIX, environment=environment)
     api_key = ApiKey.objects.create(
         account=account,
@@ -78,13 +80,20 @@ def key_create(
         rolled_from=rolled_from,
     )
     action = "rolled the key" if rolled_from else "made the key"
-    event_record(account=account, actor=created_by, action=action, target=str(api_key), address=address, now=now)
+    target = _target(api_key, through)
+    event_record(account=account, actor=created_by, action=action, target=target, address=address, now=now)
     return NewKey(api_key=api_key, text=minted.text)
 
 
 @transaction.atomic
 def key_change(
-    *, api_key: ApiKey, changes: dict[str, object], now: datetime, by: User | None = None, address: str = ""
+    *,
+    api_key: ApiKey,
+    changes: dict[str, object],
+    now: datetime,
+    by: User | None = None,
+    address: str = "",
+    through: str = "",
 ) -> bool:
     """Other restrictions or another name for a key in use; False when nothing differs or it is revoked.
 
@@ -93,7 +102,8 @@ def key_change(
     differ = {name: value for name, value in changes.items() if getattr(api_key, name) != value}
     if not differ or not ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(**differ):
         return False
-    target = f"{api_key}: {', '.join(differ)}".replace("_microusd", "").replace("_", " ")
+    names = ", ".join(differ).replace("_microusd", "").replace("_", " ")
+    target = f"{_target(api_key, through)}: {names}"
     event_record(account=api_key.account, actor=by, action="changed the key", target=target, address=address, now=now)
     return True
 
@@ -126,13 +136,25 @@ def key_roll(*, api_key: ApiKey, grace: timedelta, now: datetime, by: User | Non
 
 @transaction.atomic
 def key_revoke(
-    *, api_key: ApiKey, now: datetime, by: User | None = None, address: str = "", action: str = "revoked the key"
+    *,
+    api_key: ApiKey,
+    now: datetime,
+    by: User | None = None,
+    address: str = "",
+    action: str = "revoked the key",
+    through: str = "",
 ) -> bool:
     """Whether this call revoked it: a second revocation keeps the first one's time."""
     if not ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=now):
         return False
-    event_record(account=api_key.account, actor=by, action=action, target=str(api_key), address=address, now=now)
+    target = _target(api_key, through)
+    event_record(account=api_key.account, actor=by, action=action, target=target, address=address, now=now)
     return True
+
+
+def _target(api_key: ApiKey, through: str) -> str:
+    """The key, and which other key did it over the API, where no person did."""
+    return f"{api_key}, with {through}" if through else str(api_key)
 
 
 def account_suspend(*, account: Account, reason: str, now: datetime) -> None:

@@ -71,7 +71,13 @@ def key_new(call: Call, route: Route, _id: str) -> Reply:
         fields.fault("name", "too_many", f"{KEYS_MAX} keys are in use, which is the most: revoke some", limit=KEYS_MAX)
         fields.check()
     form = _checked(NewForm(_form_data(call.fields)), call.fields)
-    made = key_create(account=account, now=call.now, address=call.address, **form.values(now=call.now))
+    made = key_create(
+        account=account,
+        now=call.now,
+        address=call.address,
+        through=_display(caller),
+        **form.values(now=call.now),
+    )
     owners = Membership.objects.filter(account=account, role=Role.OWNER).select_related("user")
     for owner in owners:
         key_made_mail(api_key=made.api_key, user=owner.user, address=call.address)
@@ -81,18 +87,20 @@ def key_new(call: Call, route: Route, _id: str) -> Reply:
 
 def key_edit(call: Call, route: Route, key_id: str) -> Reply:
     """Other restrictions; fields that are left out stay. Takes effect everywhere within a second."""
-    api_key = _own(_admin(call), key_id)
+    caller = _admin(call)
+    api_key = _own(caller, key_id)
     given = _form_data(call.fields)
     form = _checked(KeyChangeForm(KeyChangeForm.initial_of(api_key) | given), call.fields)
-    key_change(api_key=api_key, changes=form.changes(), now=call.now, address=call.address)
+    key_change(api_key=api_key, changes=form.changes(), now=call.now, address=call.address, through=_display(caller))
     api_key.refresh_from_db()
     return Reply({"status": "success", "data": _described(api_key), "request_id": call.request_id})
 
 
 def key_end(call: Call, route: Route, key_id: str) -> Reply:
     """Revoke a key, also the one that asks. Revoking twice changes nothing."""
-    api_key = _own(_admin(call), key_id)
-    if key_revoke(api_key=api_key, now=call.now, address=call.address):
+    caller = _admin(call)
+    api_key = _own(caller, key_id)
+    if key_revoke(api_key=api_key, now=call.now, address=call.address, through=_display(caller)):
         key_revoked_mail(api_key=api_key, by=None)
     api_key.refresh_from_db()
     return Reply({"status": "success", "data": _described(api_key), "request_id": call.request_id})
@@ -104,6 +112,11 @@ def _admin(call: Call) -> Caller:
     if SCOPE_ADMIN not in caller.key.scopes:
         raise ScopeDenied(scope=SCOPE_ADMIN)
     return caller
+
+
+def _display(caller: Caller) -> str:
+    """The asking key as the record of the account shows it."""
+    return ApiKey.objects.get(pk=caller.key_id).display
 
 
 def _own(caller: Caller, key_id: str) -> ApiKey:

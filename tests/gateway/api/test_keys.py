@@ -174,6 +174,7 @@ class TestKeysByKeys:
         event = events_of(alice.account).first()
         assert event is not None
         assert (event.action, event.actor) == ("made the key", None)
+        assert event.target.endswith(f"with {ApiKey.objects.get(name='Backend').display}")
 
     def test_the_list_shows_no_text(self, admin: Api, alice: Member) -> None:
         data = admin.get("v7/keys")["data"]
