@@ -54,6 +54,31 @@ def test_enter_in_the_collection_s_name_puts_the_chosen_in(new_page: NewPage, cu
     expect(page.locator("main nav [aria-current=true]")).to_contain_text("By keyboard")
 
 
+_MORE_CALLS = """
+from gateway.dashboard.gallery import PER_PAGE
+from inference.models import Generation
+newest = Generation.objects.filter(pk={generation_id}).get()
+for _ in range(PER_PAGE + 1):
+    newest.pk -= 1
+    newest.save(force_insert=True)
+"""
+
+
+def test_scrolling_down_brings_older_pictures(new_page: NewPage, service: Service, customer: dict[str, Any]) -> None:
+    service.manage("shell", "-c", _MORE_CALLS.format(generation_id=customer["generation_id"]))
+    page = new_page(storage_state=customer["state"])
+    page.goto("/dashboard/gallery")
+    tiles = page.locator("main .tile")
+    first = tiles.count()
+    assert first == 24
+    page.locator("[data-more]").scroll_into_view_if_needed()
+    expect(tiles).to_have_count(26)
+    expect(page.locator("[data-more]")).to_have_count(0)
+    assert tiles.last.locator("input[name=id]").evaluate("box => box.form.action").endswith("/dashboard/gallery.zip")
+    page.locator("nav.pagination a[rel=next]").click()
+    expect(tiles).to_have_count(2)
+
+
 @pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/password/reset/", "/accounts/login/code/"])
 def test_the_german_entrance(new_page: NewPage, path: str) -> None:
     assert faults_everywhere(new_page, path, locale="de-DE") == []
