@@ -52,6 +52,7 @@ class Scene:
     database_url: str
     accounts: list[tuple[int, str]]
     differences_before: set[str] = field(default_factory=set)
+    seeds: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.account_id, self.key = self.accounts.pop()
@@ -176,6 +177,8 @@ class Scene:
         self, seed: int, faults: list[Callable[[], None]] | None = None, *, calls: int = 24, **crowd_options: object
     ) -> Crowd:
         """Clients call while the faults strike at random moments of a few seconds."""
+        assert seed not in self.seeds, "these calls were made before: their keys would only repeat the old answers"
+        self.seeds.add(seed)
         self.differences_before = self.differences()
         crowd, chance = Crowd(self.service.url, self.key, seed, calls=calls, **crowd_options), random.Random(seed)
         load = threading.Thread(target=crowd.run)

@@ -44,7 +44,7 @@ def test_dying_at_a_named_moment_loses_and_repeats_nothing(scene, number, report
 def test_dying_at_one_moment_alone_loses_and_repeats_nothing(scene, moment, seed, report):
     (scene.service.run_dir / f"died-{moment}").unlink(missing_ok=True)
     with scene.sabotage(**{MOMENTS[moment].process: moment}), scene.supervised():
-        crowd = scene.round(40_000 + seed, calls=12)
+        crowd = scene.round(40_000 + 10 * list(MOMENTS).index(moment) + seed, calls=12)
         scene.wait_settled()
     assert scene.died_at(moment)
     report(**scene.judge(crowd))
