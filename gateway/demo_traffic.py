@@ -24,6 +24,7 @@ from billing.models import Mode, TopUp, TopUpState, Wallet
 from billing.services import funds_grant, plan_assign
 from billing.topups import topup_credit
 from gateway.api.authentication import caller_authenticate
+from gateway.refusals import Refusals
 from gateway.services import account_open, generation_abort, generation_cancel, generation_place, generation_settle
 from inference.engine.spec import ModelRef, Operation, RenderedImage, RenderResult, RenderSpec
 from inference.models import Generation, ImageModel
@@ -87,6 +88,7 @@ class Traffic:
         self.start = now - timedelta(days=days)
         self.models = list(ImageModel.objects.filter(published=True).values_list("model_id", flat=True))
         self.made = Made()
+        self.refusals = Refusals()
 
     def run(self) -> Made:
         self._fleet()
@@ -174,6 +176,8 @@ class Traffic:
             placed = generation_place(caller=caller, order=self._order(customer, at), idempotency_key=None, now=at)
         except DomainError as refusal:
             self.made.refused += 1
+            self.refusals.count(refusal.code)
+            self.refusals.flush(now=at)
             if refusal.code == "funds_exhausted" and customer.top_ups:
                 self._top_up(customer, at)
             return

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from datetime import datetime
 
 from django.db import DatabaseError, connection
 from django.utils import timezone
@@ -36,12 +37,12 @@ class Refusals:
         with self._lock:
             self._counts[code] += 1
 
-    def flush(self) -> int:
-        """Write what was counted; how many calls that were."""
+    def flush(self, *, now: datetime | None = None) -> int:
+        """Write what was counted, as of now; how many calls that were."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if counts:
-            bucket = connection.ops.adapt_datetimefield_value(bucket_of(timezone.now()))
+            bucket = connection.ops.adapt_datetimefield_value(bucket_of(now or timezone.now()))
             with connection.cursor() as cursor:
                 for code, calls in sorted(counts.items()):
                     cursor.execute(_UPSERT, [bucket, code, calls])

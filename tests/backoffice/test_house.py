@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Sum
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Account
-from billing.models import EntryKind, LedgerEntry, Price, Wallet
+from billing.models import EntryKind, LedgerEntry, Plan, Price, Wallet
 from billing.pricing import price_in_force
 from gateway.audit import audit
 from gateway.backoffice import requests as log
 from gateway.backoffice.catalogue import margins, preview
-from gateway.models import AuditRun, StaffAction
+from gateway.models import AuditRun, RefusalBucket, StaffAction
 from gateway.services import generation_settle
 from inference.models import Generation, GenerationState, ImageModel
 from inference.services import worker_seen
@@ -202,6 +204,13 @@ class TestDemoTraffic:
         assert ended.count() == Generation.objects.count() > 20
         assert len({row.date() for row in Generation.objects.values_list("created_at", flat=True)}) >= 5
         assert LedgerEntry.objects.filter(kind=EntryKind.TOP_UP).exists()
+
+    def test_its_refused_calls_are_counted_like_any(self, catalogue: None, capsys) -> None:
+        Plan.objects.filter(code="free").update(free_calls_per_day=0)
+        call_command("demo_traffic", days=2, calls_per_day=30)
+        refused = int(re.search(r"(\d+) refused", capsys.readouterr().out)[1])
+        counted = RefusalBucket.objects.aggregate(calls=Sum("calls"))["calls"]
+        assert counted == refused > 0
 
     def test_it_never_runs_twice_or_where_real_customers_are(self, catalogue: None, settings) -> None:
         settings.PUBLIC_URL = "https://images.example.com"
