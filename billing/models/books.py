@@ -65,14 +65,14 @@ class Wallet(models.Model):
 class EntryKind(models.TextChoices):
     """Why money moved. Each kind has one counterpart account, so the books sum to zero by construction."""
 
-    TOP_UP = "top_up"
-    CAPTURE = "capture"
+    TOP_UP = "top_up", "Top-up"
+    CAPTURE = "capture", "Charge"
     GRANT = "grant"
     ADJUSTMENT = "adjustment"
     REFUND = "refund"
-    REFUND_REVERSED = "refund_reversed"
+    REFUND_REVERSED = "refund_reversed", "Refund reversed"
     DISPUTE = "dispute"
-    DISPUTE_WON = "dispute_won"
+    DISPUTE_WON = "dispute_won", "Dispute won"
     INVOICE = "invoice", "Invoice paid"
 
 
