@@ -60,6 +60,7 @@ class Scene:
     def fresh_account(self) -> None:
         """From here on, the crowds call for an account without a past."""
         self.account_id, self.key = self.accounts.pop()
+        self.seeds.clear()
 
     def open_account(self, email: str, *options: str, **overrides: int) -> str:
         """The key of an account that is limited by its plan's quota and funds alone, unless overrides say more."""
