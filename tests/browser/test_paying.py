@@ -116,7 +116,7 @@ def pays_for_a_picture(page: Page, paid_service: Service, key: str) -> str:
     page.wait_for_timeout(1_000)
     assert call(paid_service, key, {"model_id": "demo", "prompt": "a circle"})["status"] == "success"
     page.goto("/dashboard/billing/ledger")
-    expect(page.get_by_role("row", name=re.compile("Capture, 1 image"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("Charge, 1 image"))).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("Top-up"))).to_contain_text("$10.0000")
     assert axe_faults(page) == []
     photograph(page, "4-ledger")
