@@ -5,7 +5,7 @@ Nothing here asks who may: views do (access.staff_page). Every action asks for a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -57,29 +57,9 @@ def account_target(account: Account) -> str:
     return f"account:{account.pk}"
 
 
-@transaction.atomic
 def account_grant(*, account: Account, amount_microusd: int, nonce: str, reason: str, by: User, now: datetime) -> bool:
     """Funds from the operator; the same form sent twice grants once, and only the first is recorded."""
-    before = Wallet.objects.select_for_update().get(pk=account.pk).balance_microusd
-    granted = billing.funds_grant(
-        account_id=account.pk,
-        amount_microusd=amount_microusd,
-        op_key=f"staff:{nonce}",
-        now=now,
-        reason=reason,
-        by=by,
-    )
-    if granted:
-        staff_action_record(
-            by=by,
-            action="grant funds",
-            target=account_target(account),
-            before={"balance_microusd": before},
-            after={"balance_microusd": before + amount_microusd},
-            reason=reason,
-            now=now,
-        )
-    return granted
+    return _funds_move(billing.funds_grant, "grant funds", account, amount_microusd, nonce, reason, by, now)
 
 
 def account_correct(
@@ -87,29 +67,36 @@ def account_correct(
 ) -> bool:
     """A correction up or down; the same form sent twice corrects once. Raises BalanceTooSmall."""
     try:
-        with transaction.atomic():
-            before = Wallet.objects.select_for_update().get(pk=account.pk).balance_microusd
-            corrected = billing.funds_adjust(
-                account_id=account.pk,
-                amount_microusd=amount_microusd,
-                op_key=f"staff:{nonce}",
-                now=now,
-                reason=reason,
-                by=by,
-            )
-            if corrected:
-                staff_action_record(
-                    by=by,
-                    action="correct balance",
-                    target=account_target(account),
-                    before={"balance_microusd": before},
-                    after={"balance_microusd": before + amount_microusd},
-                    reason=reason,
-                    now=now,
-                )
-            return corrected
+        return _funds_move(billing.funds_adjust, "correct balance", account, amount_microusd, nonce, reason, by, now)
     except IntegrityError as problem:
         raise BalanceTooSmall from problem
+
+
+@transaction.atomic
+def _funds_move(
+    move: Callable[..., bool],
+    action: str,
+    account: Account,
+    amount_microusd: int,
+    nonce: str,
+    reason: str,
+    by: User,
+    now: datetime,
+) -> bool:
+    before = Wallet.objects.select_for_update().get(pk=account.pk).balance_microusd
+    op_key = f"staff:{nonce}"
+    moved = move(account_id=account.pk, amount_microusd=amount_microusd, op_key=op_key, now=now, reason=reason, by=by)
+    if moved:
+        staff_action_record(
+            by=by,
+            action=action,
+            target=account_target(account),
+            before={"balance_microusd": before},
+            after={"balance_microusd": before + amount_microusd},
+            reason=reason,
+            now=now,
+        )
+    return moved
 
 
 def top_up_refund(*, top_up: TopUp, amount_cents: int, left_cents: int, reason: str, by: User, now: datetime) -> Refund:

@@ -15,6 +15,7 @@ from billing.models import (
     Refund,
     StripePrice,
     Subscription,
+    SubscriptionAttempt,
     TopUp,
     UsageExport,
 )
@@ -136,10 +137,9 @@ class TestPlans:
         prices_ensure(now=timezone.now())
         target.customers.append(customer_ensure(account=alice.account, now=timezone.now()))
         subscribe_page(account=alice.account, plan_code="premium", now=timezone.now(), **RETURN)
-        from billing.models import SubscriptionAttempt
-
         target.pay(SubscriptionAttempt.objects.get().session_id)
         target.until(lambda: wallet_of(alice.account).plan_code == "premium", "the plan")
+        assert Subscription.objects.get().plan_code == "premium"
 
     def test_each_paid_month_brings_its_calls_once(self, alice, target):
         subscribed(target, alice)
