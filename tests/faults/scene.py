@@ -18,6 +18,7 @@ import redis
 
 from billing.audit import CHECKS
 from gateway.audit import CROSS_CHECKS
+from inference.broker import render_queue
 from tests.support.clients import Crowd
 from tests.support.sabotage import MOMENTS, flag, sabotaged
 from tests.support.servers import PostgresServer, RedisServer
@@ -93,6 +94,10 @@ class Scene:
         """Limits, wake-ups and every message of the broker are gone."""
         with contextlib.suppress(redis.RedisError):
             redis.Redis.from_url(self.redis.url).flushall()
+
+    def messages_to_render(self) -> int:
+        """How many lie in the broker for the render worker. A row is marked as running before its message is sent."""
+        return redis.Redis.from_url(self.redis.url).llen(render_queue(self.service.env["RENDER_NAME"]))
 
     def crash_redis(self) -> None:
         self.redis.kill()

@@ -54,10 +54,7 @@ def test_a_dispatcher_that_trusts_its_messages_leaves_calls_without_an_end(scene
     with scene.sabotage(dispatcher="never-sweeps"):
         scene.service.kill("render")  # its queue still gets messages until it is known to be away
         crowd = scene.round(4, calls=6, instant=True)
-        running = (
-            f"SELECT count(*) FROM inference_generation WHERE account_id = {scene.account_id} AND state = 'running'"
-        )
-        wait_until(lambda: scene.rows(running) == [(6,)], "all messages to be sent")
+        wait_until(lambda: scene.messages_to_render() == 6, "all messages to be in the broker")
         scene.flush_redis()
         scene.service.start("render")
         with pytest.raises(AssertionError, match="every call's end"):
