@@ -133,6 +133,8 @@ else:
         "max_size": env.int("DATABASE_POOL_MAX", default=8),
         "timeout": env.int("DATABASE_POOL_TIMEOUT_S", default=10),
     }
+    # What is prepared stays prepared on its connection; a pooler that hands connections from one to another forgets it.
+    _database["OPTIONS"]["prepare_threshold"] = 0 if env.bool("DATABASE_PREPARE", default=True) else None
     _database["CONN_MAX_AGE"] = 0
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database["ATOMIC_REQUESTS"] = False
