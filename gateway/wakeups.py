@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 DISPATCH_CHANNEL = "gateway:dispatch"
 FINISHED_CHANNEL = "gateway:finished"
-# One nudge per few milliseconds is enough, however many calls come in.
-NUDGE_PAUSE_S = 0.004
+# One nudge per ten milliseconds is enough, however many calls come in.
+NUDGE_PAUSE_S = 0.01
 POLL_S_WITH_REDIS, POLL_S_ALONE = 1.0, 0.1
 POLL_IDS_MAX = 500
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from functools import lru_cache
 from typing import Any
 
@@ -71,7 +71,7 @@ def seed_read(fields: Fields, samples: int) -> int:
         fields.fault("seed", "invalid", "must be a whole number", value)
         return 0
     if seed == -1:
-        return secrets.randbelow(SEED_DRAWN_BELOW)
+        return random.randrange(SEED_DRAWN_BELOW)  # noqa: S311 - no secret, and the system's source gives up the thread
     if not 0 <= seed <= SEED_MAX - samples:
         message = f"must be -1 for a random one, or between 0 and {SEED_MAX - samples}"
         fields.fault("seed", "invalid", message, value, limit=SEED_MAX - samples)
