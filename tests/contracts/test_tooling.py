@@ -140,3 +140,24 @@ def test_files_and_functions_stay_readable(project_folder):
 def test_every_link_between_our_documents_leads_somewhere(project_folder, name):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (project_folder / name).read_text())
     assert [link for link in links if not (project_folder / link).exists()] == []
+
+
+def documents(project_folder):
+    for pattern in ("*.md", "docs/**/*.md", "inference/**/*.md"):
+        yield from project_folder.glob(pattern)
+
+
+def test_files_that_the_documents_name_exist(project_folder):
+    folders = {path.name for path in project_folder.iterdir() if path.is_dir()}
+    missing = []
+    for document in documents(project_folder):
+        text = document.read_text()
+        named = {name for name in re.findall(r"`([a-z_]+/[\w./-]+)`", text) if name.partition("/")[0] in folders}
+        there = [project_folder / name for name in named]
+        # A package or module may be named as Python does, and a placeholder in capitals stands for many files.
+        missing += [
+            f"{document.name}: {path}"
+            for path in there
+            if not (path.exists() or path.with_suffix(".py").exists() or re.search(r"[A-Z]{5,}", path.name))
+        ]
+    assert not missing
