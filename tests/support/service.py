@@ -5,11 +5,16 @@ Every process is a child that ends with its owner. Tests may kill and restart ea
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +27,19 @@ from tools.supervisor import dies_with_owner
 PROJECT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
+DATABASE = "gateway.sqlite3"
+
+
+@contextlib.contextmanager
+def prepared(name: str) -> Iterator[Path]:
+    """A folder of this run of the tests that its processes fill and read in turn; it goes with them."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    folder = Path(tempfile.gettempdir()) / f"gateway-tests-prepared-{run}" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 class Service:
@@ -66,8 +84,29 @@ class Service:
         )
 
     def prepare(self) -> None:
+        """Tables and catalogue; on SQLite a copy of what the first service of this run of the tests has made."""
+        if self.env.get("DATABASE_URL"):
+            self._fill()
+            return
+        with prepared("database") as folder:
+            if not (folder / DATABASE).exists():
+                Service(folder)._fill()
+            with (
+                contextlib.closing(sqlite3.connect(folder / DATABASE)) as made,
+                contextlib.closing(sqlite3.connect(self.run_dir / DATABASE)) as own,
+            ):
+                made.backup(own)
+
+    def _fill(self) -> None:
         self.manage("migrate", "-v", "0")
         self.manage("catalogue_load")
+
+    def collect_static(self) -> None:
+        """The files of the pages, once for all services of this run of the tests."""
+        with prepared("static") as folder:
+            self.env["STATIC_ROOT"] = str(folder / "files")
+            if not (folder / "files").exists():
+                self.manage("collectstatic", "--noinput", "-v", "0")
 
     def start(self, *names: str) -> None:
         for name in names or self.commands:
@@ -131,11 +170,10 @@ def running_service(
     run_dir: Path, *, env: Mapping[str, str] | None = None, real_engine: bool = False, pages: bool = False
 ) -> Iterator[Service]:
     """The service until the end of the block; `pages` collects what its pages need beside the API."""
-    more = {"STATIC_ROOT": str(run_dir / "static")} if pages else {}
-    service = Service(run_dir, env={**more, **(env or {})}, real_engine=real_engine)
+    service = Service(run_dir, env=env, real_engine=real_engine)
     service.prepare()
     if pages:
-        service.manage("collectstatic", "--noinput", "-v", "0")
+        service.collect_static()
     try:
         service.start()
         service.wait_ready()
