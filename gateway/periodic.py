@@ -23,7 +23,7 @@ from gateway.services.key_days import key_days_forget
 from gateway.services.leases import leases_sweep, waiting_sweep
 from gateway.services.place import IDEMPOTENCY_TTL
 from gateway.services.retention import retention_due
-from inference.services import workers_lose
+from inference.services import worker_history_forget, workers_lose
 from inference.storage import get_storage
 
 WORKER_LOST_AFTER = timedelta(seconds=30)
@@ -58,6 +58,10 @@ def idempotency(now: datetime) -> None:
 
 def key_days(now: datetime) -> None:
     key_days_forget(now=now)
+
+
+def worker_history(now: datetime) -> None:
+    worker_history_forget(now=now, limit=ROWS_PER_RUN)
 
 
 def webhook_history(now: datetime) -> None:
@@ -152,6 +156,7 @@ PERIODIC: list[tuple[str, float, Callable[[datetime], object]]] = [
     ("idempotency", 300.0, idempotency),
     ("key days", 3600.0, key_days),
     ("webhook history", 600.0, webhook_history),
+    ("worker history", 600.0, worker_history),
     ("model imports", 5.0, imports),
     ("proof of the books", 900.0, books),
     ("temporary files", 600.0, temporary_files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from celery import shared_task
@@ -13,11 +14,11 @@ from gateway.audit import audit_due, audit_keep
 from gateway.importing import imports_run
 from gateway.notices import free_calls_tell
 from gateway.services import generation_settle, retention
-from gateway.services.leases import leases_renew, outcomes_chase, render_failed_retry
+from gateway.services.leases import fault_note, leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
-from inference.broker import HEARTBEAT_TASK, OUTCOME_TASK, PROGRESS_TASK
+from inference.broker import HEARTBEAT_TASK, LOG_TASK, OUTCOME_TASK, PROGRESS_TASK
 from inference.engine.spec import RenderResult
-from inference.services import worker_seen
+from inference.services import worker_log_told, worker_seen
 
 WEBHOOKS_PER_RUN = 50
 
@@ -27,6 +28,10 @@ def outcome(generation_id: int, result: dict[str, Any]) -> None:
     """A render worker's report. A failure that another worker may avoid goes back to the queue instead."""
     now = timezone.now()
     parsed = RenderResult.from_dict(result)
+    if parsed.failed:
+        fault_note(generation_id=generation_id, result=parsed, now=now)
+        # Kept there for the operator; the generation's own row is for its caller.
+        parsed = replace(parsed, trace="")
     if parsed.failed and parsed.retryable and render_failed_retry(generation_id=generation_id, result=parsed, now=now):
         return
     generation_settle(generation_id=generation_id, result=parsed, now=now)
@@ -45,6 +50,12 @@ def heartbeat(name: str, report: dict[str, Any]) -> None:
 def progress(name: str, running: list[dict[str, Any]]) -> None:
     """How far the renders are that somebody watches, between two heartbeats."""
     leases_renew(worker=name, running=running, lease_s=settings.LEASE_S, now=timezone.now())
+
+
+@shared_task(name=LOG_TASK)
+def worker_log(name: str, lines: list[str]) -> None:
+    """The last lines of a render worker's log, which somebody asked for."""
+    worker_log_told(name=name, lines=lines, now=timezone.now())
 
 
 @shared_task(name="gateway.tasks.webhooks_send")

@@ -20,6 +20,7 @@ DEFAULT_QUEUE = "default"
 OUTCOME_TASK = "gateway.tasks.outcome"
 HEARTBEAT_TASK = "gateway.tasks.heartbeat"
 PROGRESS_TASK = "gateway.tasks.progress"
+LOG_TASK = "gateway.tasks.worker_log"
 RENDER_TASK = "inference.tasks.render"
 CONTROL_TASK = "inference.tasks.control"
 # Only messages that wait for a free thread are unacknowledged, and every task may run twice.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from inference.models import UNSETTLED, Generation
+from inference.models import UNSETTLED, Generation, RenderFault
 from inference.storage import get_storage
 from inference.storage.keys import INPUTS
 
@@ -31,6 +31,8 @@ def generation_erase(generation: Generation, *, now: datetime) -> bool:
     if not generation.settled or generation.erased_at is not None:
         return False
     files_delete(generation)
+    # An exception's message may quote what was asked.
+    RenderFault.objects.filter(generation_id=generation.pk).update(message="", trace="")
     generation.spec = {**generation.spec, **EMPTY}
     generation.asked = {}
     generation.result = {"images": [], "notes": [ERASED_NOTE]} if generation.result else None

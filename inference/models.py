@@ -199,3 +199,56 @@ class RenderWorker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.state})"
+
+
+class WorkerMinute(models.Model):
+    """How a render worker was in one minute (UTC): the first message that it sent in it. In a minute without a row it
+    was silent. `gpu_*` are what the device's driver told, None where it tells nothing."""
+
+    id = models.BigAutoField(primary_key=True)
+    worker = models.CharField(max_length=80)
+    minute = models.DateTimeField(db_index=True)
+    state = models.CharField(max_length=10, choices=WorkerState.choices)
+    memory_used_bytes = models.BigIntegerField(null=True)
+    gpu_memory_used_bytes = models.BigIntegerField(null=True)
+    gpu_percent = models.PositiveSmallIntegerField(null=True)
+    gpu_celsius = models.SmallIntegerField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["worker", "minute"], name="worker_minute_once")]
+
+    def __str__(self) -> str:
+        return f"{self.worker} {self.minute:%Y-%m-%d %H:%M} {self.state}"
+
+
+class WorkerLog(models.Model):
+    """The last lines of a render worker's log as it told them last, and when they were asked for."""
+
+    worker = models.CharField(max_length=80, primary_key=True)
+    asked_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+    lines = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"log of {self.worker}"
+
+
+class RenderFault(models.Model):
+    """One attempt that failed or was lost, whether or not the next one went well. `trace` is for the operator alone."""
+
+    id = models.BigAutoField(primary_key=True)
+    generation_id = models.BigIntegerField()
+    attempt = models.PositiveSmallIntegerField()
+    worker = models.CharField(max_length=80, blank=True)
+    code = models.CharField(max_length=60)
+    message = models.CharField(max_length=1000, blank=True)
+    trace = models.TextField(blank=True)
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["generation_id", "attempt"], name="render_fault_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} of {self.generation_id}: {self.code}"

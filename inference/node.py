@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
+import signal
 import threading
 import time
-from collections import OrderedDict, deque
+import traceback
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from inference.broker import OUTCOME_TASK
+from inference.broker import LOG_TASK, OUTCOME_TASK
 from inference.engine import EngineImage, EngineOutput, RenderFailed
 from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
+from inference.log_tail import masked, tail
+from inference.machine import Machine
+from inference.measures import Fill, Measures
+from inference.pictures import encode, input_keys, parameters_text
 from inference.storage import Storage
 from inference.watching import Watch
 
@@ -40,8 +45,11 @@ PROGRESS_PAUSE_S = 0.4
 OUTCOME_KEPT_S, OUTCOMES_KEPT_MAX = 120.0, 1000
 # An outcome younger than this is still on its way.
 OUTCOME_OVERDUE_S = 3.0
+# A restart waits so long for what is under way; the rest is given back. It ends once nothing has come for a moment: by
+# then the dispatcher has heard that no more is wanted.
+RESTART_PATIENCE_S, RESTART_CALM_S = 300.0, 3.0
+TRACE_CHARACTERS_MAX = 4000
 VERSION = "1"
-FORMATS = {"png": ("PNG", "image/png"), "jpg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
 Send = Callable[[str, list[Any]], None]
 
 
@@ -56,36 +64,39 @@ class Work:
     job: Any = None
     watch: Watch | None = None
     cancelled: bool = False
+    given_back: bool = False
 
 
-@dataclass(slots=True)
-class Measures:
-    """What the last renders took: for typical waits, the console and margins."""
-
-    run_ms: deque[int] = field(default_factory=lambda: deque(maxlen=200))
-    images: int = 0
-    failures: int = 0
-
-    def percentile(self, share: float) -> int | None:
-        ordered = sorted(self.run_ms)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else None
+def terminate() -> None:
+    """End this process as its supervisor would: what is under way is finished first."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class RenderNode:
-    """`send(task_name, args)` posts a message to the gateway's outcome queue."""
+    """`send(task_name, args)` posts a message to the gateway's outcome queue; `end()` ends the process."""
 
     def __init__(
-        self, *, name: str, slots: int, engine: Engine, storage: Storage, send: Send, serves: tuple[str, ...] = ()
+        self,
+        *,
+        name: str,
+        slots: int,
+        engine: Engine,
+        storage: Storage,
+        send: Send,
+        serves: tuple[str, ...] = (),
+        end: Callable[[], None] = terminate,
     ) -> None:
         self.name, self.slots, self.serves = name, slots, serves
-        self.engine, self.storage, self._send = engine, storage, send
-        self.draining = False
-        self.measures = Measures()
+        self.engine, self.storage, self._send, self._end = engine, storage, send, end
+        self.draining = self.restarting = False
+        self.measures, self._fill = Measures(), Fill()
+        self._machine = Machine(engine.status().device_uuid)
         self._working: dict[tuple[int, int], Work] = {}
         self._outcomes: OrderedDict[tuple[int, int], tuple[float, RenderResult]] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._moved = threading.Event()
+        self._tell_now = threading.Event()
         self._files = ThreadPoolExecutor(max_workers=4, thread_name_prefix="files")
         self._started = time.monotonic()
 
@@ -119,13 +130,16 @@ class RenderNode:
         try:
             return self._rendered(spec, work)
         except RenderFailed as problem:
+            if work.given_back:
+                return _failure(spec, attempt, "shutting_down", "The render worker restarts.", True)
             self.measures.failures += 1
-            return _failure(spec, attempt, problem.code, problem.message, problem.retryable)
+            trace = problem.trace or (_trace(problem) if problem.__cause__ else "")
+            return _failure(spec, attempt, problem.code, problem.message, problem.retryable, trace)
         except Exception as problem:
             self.measures.failures += 1
             logger.exception("Generation %s failed", generation_id)
             message = f"The render worker failed: {type(problem).__name__}."
-            return _failure(spec, attempt, "render_failed", message, True)
+            return _failure(spec, attempt, "render_failed", message, True, _trace(problem))
 
     def _rendered(self, spec: RenderSpec, work: Work) -> RenderResult:
         inputs = {key: self._open(key) for key in input_keys(spec)}
@@ -134,8 +148,7 @@ class RenderNode:
             work.job.cancel()
         output: EngineOutput = work.job.result(timeout=spec.deadline_s)
         images = tuple(self._files.map(lambda image: self._store(spec, image), output.images))
-        self.measures.images += len(images)
-        self.measures.run_ms.append(output.run_ms)
+        self.measures.rendered(images=len(images), wait_ms=output.wait_ms, load_ms=output.load_ms, run_ms=output.run_ms)
         error = output.error
         return RenderResult(
             token=spec.token,
@@ -174,7 +187,8 @@ class RenderNode:
     # --- control -----------------------------------------------------------------------------------------------
 
     def control(self, command: str, arguments: dict[str, Any]) -> None:
-        """What the gateway asks: repeat, cancel, evict, preload, pin, drain. Unknown ones are a newer gateway's."""
+        """What the gateway asks: repeat, cancel, evict, preload, pin, drain, restart, log. Unknown ones are a newer
+        gateway's."""
         if command == "repeat":
             self._repeat(arguments["outcomes"])
         elif command == "cancel":
@@ -186,7 +200,12 @@ class RenderNode:
         elif command == "pin":
             self.engine.pin(arguments["model_id"], arguments["pinned"])
         elif command == "drain":
-            self.draining = arguments["draining"]
+            self.draining = arguments["draining"] or self.restarting
+            self._tell_now.set()
+        elif command == "restart":
+            self._restart()
+        elif command == "log":
+            self._send(LOG_TASK, [self.name, tail.lines(arguments["lines"])])
         else:
             logger.warning("Unknown command %s", command)
 
@@ -204,6 +223,31 @@ class RenderNode:
             if work.job:
                 work.job.cancel()
 
+    def _restart(self) -> None:
+        """Take no more work, and end the process once what is under way is done. Asked twice it happens once."""
+        with self._lock:
+            if self.restarting:
+                return
+            self.restarting = self.draining = True
+        self._tell_now.set()
+        threading.Thread(target=self._end_when_done, name="restart", daemon=True).start()
+
+    def _end_when_done(self) -> None:
+        deadline = time.monotonic() + RESTART_PATIENCE_S
+        calm_since = time.monotonic()
+        while time.monotonic() < deadline and not self._stopping.wait(0.1):
+            if self._working:
+                calm_since = time.monotonic()
+            elif time.monotonic() - calm_since >= RESTART_CALM_S:
+                break
+        with self._lock:
+            left = list(self._working.values())
+        for work in left:
+            work.given_back = True
+            if work.job:
+                work.job.cancel()
+        self._end()
+
     # --- telling -----------------------------------------------------------------------------------------------
 
     def heartbeat_forever(self, task: str) -> None:
@@ -213,7 +257,8 @@ class RenderNode:
                 self._send(task, [self.name, self.report()])
             except (OperationalError, OSError) as problem:
                 logger.warning("The heartbeat could not be sent: %s", problem)
-            self._stopping.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
+            self._tell_now.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
+            self._tell_now.clear()
 
     def progress_forever(self, task: str) -> None:
         """Tell the steps of what is watched as they come, a few times a second; the others' go with the heartbeat."""
@@ -238,6 +283,7 @@ class RenderNode:
         """The last message: this worker takes no more work."""
         self._stopping.set()
         self._moved.set()
+        self._tell_now.set()
         self._send(task, [self.name, self.report() | {"state": "lost", "running": []}])
 
     def report(self) -> dict[str, Any]:
@@ -262,11 +308,12 @@ class RenderNode:
             "memory_budget_bytes": status.memory_budget_bytes,
             "loading": status.loading,
             "active_rows": status.active_rows,
-            "images": self.measures.images,
-            "failures": self.measures.failures,
+            "max_rows": status.max_rows,
+            "rows_per_forward": self._fill.rows_per_forward(status.batches),
+            "machine": self._machine.facts(),
+            "restarting": self.restarting,
+            **self.measures.told(),
             "oom_count": status.oom_count,
-            "run_ms_p50": self.measures.percentile(0.5),
-            "run_ms_p95": self.measures.percentile(0.95),
             "uptime_s": int(time.monotonic() - self._started),
             "cost_microusd_per_hour": int(os.environ.get("RENDER_COST_MICROUSD_PER_HOUR") or 0),
             "owner_account_id": int(os.environ.get("RENDER_OWNER_ACCOUNT_ID") or 0) or None,
@@ -300,43 +347,16 @@ class RenderNode:
         }
 
 
-def input_keys(spec: RenderSpec) -> list[str]:
-    """Every picture in storage that this render reads."""
-    keys = [*spec.init_images, spec.mask_image, *(control.image for control in spec.controls)]
-    if spec.ip_adapter:
-        keys.append(spec.ip_adapter.image)
-    return [key for key in dict.fromkeys(keys) if key]
-
-
-def encode(image: Image.Image, *, key: str, parameters: str) -> tuple[bytes, str]:
-    """The file's bytes and content type, by the key's ending; a PNG carries its parameters as text."""
-    format_name, content_type = FORMATS[key.rsplit(".", 1)[-1]]
-    buffer = io.BytesIO()
-    if format_name == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("parameters", parameters)
-        image.save(buffer, "PNG", pnginfo=info, compress_level=4)
-    else:
-        image.convert("RGB").save(buffer, format_name, quality=92)
-    return buffer.getvalue(), content_type
-
-
-def parameters_text(spec: RenderSpec, seed: int) -> str:
-    """What makes this picture again, as JSON: never an account, an address or a key."""
-    return json.dumps(
-        {
-            "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt,
-            "model_id": spec.model.model_id,
-            "width": spec.width_px,
-            "height": spec.height_px,
-            "num_inference_steps": spec.num_inference_steps,
-            "guidance_scale": spec.guidance_scale,
-            "scheduler": spec.scheduler,
-            "seed": seed,
-        }
+def _failure(spec: RenderSpec, attempt: int, code: str, message: str, retryable: bool, trace: str = "") -> RenderResult:
+    return RenderResult(
+        token=spec.token,
+        attempt=attempt,
+        error_code=code,
+        error_message=message,
+        retryable=retryable,
+        trace=masked(trace)[-TRACE_CHARACTERS_MAX:],
     )
 
 
-def _failure(spec: RenderSpec, attempt: int, code: str, message: str, retryable: bool) -> RenderResult:
-    return RenderResult(token=spec.token, attempt=attempt, error_code=code, error_message=message, retryable=retryable)
+def _trace(problem: BaseException) -> str:
+    return "".join(traceback.format_exception(problem))

@@ -40,5 +40,15 @@ def drain(*, worker: str, draining: bool) -> None:
     _control(worker, "drain", draining=draining)
 
 
+def restart(*, worker: str) -> None:
+    """Finish or give back what is under way, then end the process: whatever supervises it starts it again."""
+    _control(worker, "restart")
+
+
+def log(*, worker: str, lines: int) -> None:
+    """Ask for the last lines of its log; they come as a message."""
+    _control(worker, "log", lines=lines)
+
+
 def _control(worker: str, command: str, **arguments: Any) -> None:
     current_app.send_task(CONTROL_TASK, args=[command, arguments], queue=control_queue(worker), retry=False)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.db import connection
+from django.db.models import QuerySet
 
 from inference.engine.spec import RenderSpec
-from inference.models import GenerationState, RenderWorker, WorkerState
+from inference.log_tail import LINE_CHARACTERS_MAX, LINES_MAX
+from inference.models import GenerationState, RenderFault, RenderWorker, WorkerLog, WorkerMinute, WorkerState
+
+# The console shows a day of them; the second one is for whoever looks late.
+MINUTES_KEPT = timedelta(hours=48)
+FAULTS_KEPT = timedelta(days=7)
+LOGS_KEPT = timedelta(days=1)
+TRACE_CHARACTERS_MAX = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,30 +83,82 @@ def generation_row(new: NewGeneration) -> dict[str, Any]:
 
 def worker_seen(*, name: str, report: dict[str, Any], now: datetime) -> None:
     """A render worker's message about itself: announce, heartbeat, or goodbye (`state` lost)."""
-    RenderWorker.objects.update_or_create(
-        name=name,
-        defaults={
-            "state": WorkerState(report["state"]),
-            "slots": report["slots"],
-            "serves": report.get("serves", []),
-            "resident": report.get("resident", []),
-            "report": report,
-            "version": report.get("version", ""),
-            "last_seen_at": now,
-        },
-        create_defaults={
-            "state": WorkerState(report["state"]),
-            "slots": report["slots"],
-            "serves": report.get("serves", []),
-            "resident": report.get("resident", []),
-            "report": report,
-            "version": report.get("version", ""),
+    said = {
+        "state": WorkerState(report["state"]),
+        "slots": report["slots"],
+        "serves": report.get("serves", []),
+        "resident": report.get("resident", []),
+        "report": report,
+        "version": report.get("version", ""),
+        "last_seen_at": now,
+    }
+    row = RenderWorker.objects.filter(pk=name)
+    before = row.values_list("last_seen_at", flat=True).first()
+    if before is None:
+        first = {
             "owner_account_id": report.get("owner_account_id"),
             "cost_microusd_per_hour": report.get("cost_microusd_per_hour", 0),
             "started_at": now,
-            "last_seen_at": now,
-        },
+        }
+        RenderWorker.objects.get_or_create(name=name, defaults=said | first)
+    else:
+        row.update(**said)
+    if before is None or _minute(before) != _minute(now):
+        WorkerMinute.objects.bulk_create([worker_minute(name=name, report=report, now=now)], ignore_conflicts=True)
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def worker_minute(*, name: str, report: dict[str, Any], now: datetime) -> WorkerMinute:
+    """What of a report is remembered of its minute, not yet written."""
+    machine = report.get("machine", {})
+    told = {field: machine.get(field) for field in ("gpu_memory_used_bytes", "gpu_percent", "gpu_celsius")}
+    used_bytes = report.get("memory_used_bytes")
+    return WorkerMinute(worker=name, minute=_minute(now), state=report["state"], memory_used_bytes=used_bytes, **told)
+
+
+def worker_log_asked(*, name: str, now: datetime) -> None:
+    WorkerLog.objects.update_or_create(worker=name, defaults={"asked_at": now, "told_at": None})
+
+
+def worker_log_told(*, name: str, lines: list[str], now: datetime) -> None:
+    """What nobody asked for is not kept; what is too much is cut, whatever the worker sends."""
+    kept = [str(line)[:LINE_CHARACTERS_MAX] for line in lines[-LINES_MAX:]]
+    WorkerLog.objects.filter(worker=name).update(lines=kept, told_at=now)
+
+
+def render_fault_note(
+    *, generation_id: int, attempt: int, worker: str, code: str, message: str, now: datetime, trace: str = ""
+) -> None:
+    """An attempt that came to nothing. Told twice, it stands once."""
+    fault = RenderFault(
+        generation_id=generation_id,
+        attempt=attempt,
+        worker=worker[:80],
+        code=code[:60],
+        message=message[:1000],
+        trace=trace[-TRACE_CHARACTERS_MAX:],
+        at=now,
     )
+    RenderFault.objects.bulk_create([fault], ignore_conflicts=True)
+
+
+def worker_history_forget(*, now: datetime, limit: int) -> int:
+    """Delete what is over its time: minutes of render workers, failed attempts, logs. How many rows, at most `limit` of
+    each kind."""
+    old = (
+        WorkerMinute.objects.filter(minute__lt=now - MINUTES_KEPT),
+        RenderFault.objects.filter(at__lt=now - FAULTS_KEPT),
+        WorkerLog.objects.filter(asked_at__lt=now - LOGS_KEPT),
+    )
+    return sum(_first_delete(rows, limit) for rows in old)
+
+
+def _first_delete(rows: QuerySet[Any], limit: int) -> int:
+    keys = list(rows.values_list("pk", flat=True)[:limit])
+    return rows.filter(pk__in=keys).delete()[0] if keys else 0
 
 
 def workers_lose(*, unseen_since: datetime) -> int:

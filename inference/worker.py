@@ -6,18 +6,21 @@ while the engine shares its forwards between all of them.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import after_setup_logger, worker_ready, worker_shutting_down
 
 from inference import worker_state
 from inference.broker import HEARTBEAT_TASK, PROGRESS_TASK, configure, control_queue, render_queue
+from inference.log_tail import tail
 from inference.node import RenderNode
 from inference.storage import get_storage
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 SLOTS_DEFAULT = 8
 # Threads beside the slots, so that a cancel gets through while every slot is busy.
 CONTROL_THREADS = 2
+# How a process ends that asks to be started again: no success, so that every kind of supervisor starts it.
+RESTART_STATUS = os.EX_TEMPFAIL
 
 
 def run_dir() -> Path:
@@ -44,6 +49,11 @@ def worker_name() -> str:
 app = Celery("inference")
 configure(app, run_dir=run_dir())
 app.autodiscover_tasks(["inference"])
+
+
+@after_setup_logger.connect
+def _keep_lines(logger: logging.Logger, **_: Any) -> None:
+    logger.addHandler(tail)
 
 
 @worker_ready.connect
@@ -75,13 +85,14 @@ def main() -> None:
 
 
 def serve(engine: Engine) -> None:
-    """Work with `engine` until told to stop."""
+    """Work with `engine` until told to stop. SystemExit with RESTART_STATUS after a restart was asked for."""
     name, slots = worker_name(), int(os.environ.get("RENDER_SLOTS") or SLOTS_DEFAULT)
     serves = tuple(part for part in os.environ.get("RENDER_SERVES", "").split(",") if part)
     worker_state.node_set(
         RenderNode(name=name, slots=slots, engine=engine, storage=get_storage(), send=worker_state.send, serves=serves)
     )
-    app.worker_main(
+    run: Callable[[list[str]], object] = app.worker_main
+    run(
         [
             "worker",
             "--pool=threads",
@@ -93,6 +104,8 @@ def serve(engine: Engine) -> None:
             "--without-mingle",
         ]
     )
+    if worker_state.node().restarting:
+        raise SystemExit(RESTART_STATUS)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 STEADY_S = 60.0  # who ran this long has earned a fresh count of falls
 TAIL_LINES = 25
 LOG_BYTES_MAX = 20 * 1024 * 1024
+ASKS_AGAIN = os.EX_TEMPFAIL  # how a process ends that wants to be started again: a render worker told to restart
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -83,7 +84,10 @@ class Child:
         return self.due_s is None and self.status() is not None
 
     def plan_restart(self) -> float:
-        """The seconds until the next start. Raises Problem when it fell too often."""
+        """The seconds until the next start. Raises Problem when it fell too often. Who asks to be started again did not
+        fall."""
+        if self.status() == ASKS_AGAIN:
+            self.falls = 0
         if time.monotonic() - self._started_s > STEADY_S:
             self.falls = 0
         if self.falls >= len(BACKOFF_S):
@@ -171,7 +175,8 @@ class Supervisor:
     def _tend(self, child: Child) -> None:
         if child.fell():
             status, wait_s = child.status(), child.plan_restart()
-            self._show(child.name, f"ended with status {status}; it starts again in {wait_s:.0f} s")
+            how = "ended to be started again" if status == ASKS_AGAIN else f"ended with status {status}"
+            self._show(child.name, f"{how}; it starts again in {wait_s:.0f} s")
         elif child.due_s is not None and time.monotonic() >= child.due_s:
             child.start(self._show)
 

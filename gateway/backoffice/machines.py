@@ -1,44 +1,43 @@
-"""Render workers as they report themselves, the queue per model, and what operations do to both."""
+"""Render workers as they report themselves, a day of each, and what operations ask of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Sum
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError
 
-from accounts.models import Account
-from billing.models import UsageBucket
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.navigation import console_render
-from gateway.dashboard.pictures import Shown
+from gateway.backoffice.worker_history import history
 from gateway.ids import generation_id_floor
-from gateway.services import generation_cancel
-from gateway.wakeups import dispatcher_wake
 from inference import render_control
 from inference.engine.spec import Family, ModelRef
-from inference.models import UNSETTLED, Generation, GenerationState, ImageModel, RenderWorker, WorkerState
-from inference.selectors import models_published, slots_alive
-from inference.states import generation_requeue
+from inference.log_tail import LINES_MAX
+from inference.models import Generation, ImageModel, RenderWorker, WorkerLog, WorkerState
+from inference.selectors import models_published
+from inference.services import worker_log_asked
 
-TONES = {"idle": "ok", "busy": "busy", "draining": "warn", "lost": "bad", "starting": "info"}
+TONES = {"idle": "ok", "busy": "busy", "draining": "warn", "restarting": "warn", "lost": "bad", "starting": "info"}
 RATE_OVER = timedelta(minutes=60)
 MEASURES = ("memory_used_bytes", "memory_budget_bytes", "uptime_s", "run_ms_p50", "run_ms_p95", "images", "failures")
-UNREPORTED: dict[str, Any] = dict.fromkeys((*MEASURES, "oom_count", "device", "loading"))
-LISTED_MAX = 100
-FAILED_SHOWN = 20
-PRIORITIES = (("10", "Before all others"), ("5", "Raised"), ("0", "Normal"), ("-5", "After the others"))
+LATER_MEASURES = ("wait_ms_p50", "load_ms_p50", "cold_starts", "active_rows", "max_rows", "restarting")
+UNREPORTED: dict[str, Any] = dict.fromkeys((*MEASURES, *LATER_MEASURES, "oom_count", "device", "loading"))
+MACHINE = ("host", "gpu", "gpu_count", "driver", "gpu_celsius", "gpu_percent", "gpu_memory_used_bytes")
+UNTOLD: dict[str, Any] = dict.fromkeys((*MACHINE, "gpu_memory_bytes"))
+MODELS_MAX = 100
+# A worker that is there answers at its next message; after this the page stops asking by itself.
+LOG_PATIENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ class Machine:
 
     @property
     def state(self) -> str:
+        if self.worker.state != WorkerState.LOST and self.report["restarting"]:
+            return "restarting"
         drained = self.worker.draining and self.worker.state != WorkerState.LOST
         return "draining" if drained else str(self.worker.state)
 
@@ -61,6 +62,15 @@ class Machine:
     @property
     def report(self) -> dict[str, Any]:
         return {**UNREPORTED, **self.worker.report}
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        return {**UNTOLD, **self.worker.report.get("machine", {})}
+
+    @property
+    def rows_per_forward(self) -> list[tuple[str, float]]:
+        """By model, of the last minutes."""
+        return sorted(self.worker.report.get("rows_per_forward", {}).items())
 
     @property
     def running(self) -> list[dict[str, Any]]:
@@ -96,10 +106,45 @@ def workers(request: StaffRequest) -> HttpResponse:
             Machine(worker, earned.get(worker.name, 0)) for worker in RenderWorker.objects.order_by("state", "name")
         ],
         "earned": sum(earned.values()),
-        "models": models_published().values_list("model_id", flat=True)[:LISTED_MAX],
+        "models": models_published().values_list("model_id", flat=True)[:MODELS_MAX],
         "now": now,
     }
     return console_render(request, "backoffice/workers.html", context)
+
+
+@staff_page(section="workers", needs=Permission.LOOK)
+@require_safe
+def worker(request: StaffRequest, name: str) -> HttpResponse:
+    """One worker: what it says of itself, its last 24 hours, and its log for those who may steer it."""
+    found, now = get_object_or_404(RenderWorker, pk=name), timezone.now()
+    context = {
+        "m": Machine(found, earned_per_hour(now).get(name, 0)),
+        "models": models_published().values_list("model_id", flat=True)[:MODELS_MAX],
+        "day": history(found, now),
+        "now": now,
+        **_log_of(name, now),
+    }
+    return console_render(request, "backoffice/worker.html", context)
+
+
+@staff_page(section="workers", needs=Permission.MACHINES)
+@require_safe
+def worker_log(request: StaffRequest, name: str) -> HttpResponse:
+    """The log alone: the page asks for it while the worker has not answered."""
+    found, now = get_object_or_404(RenderWorker, pk=name), timezone.now()
+    return console_render(request, "backoffice/worker_log.html", {"name": found.name, **_log_of(name, now)})
+
+
+def _log_of(name: str, now: datetime) -> dict[str, Any]:
+    log = WorkerLog.objects.filter(pk=name).first()
+    waiting = log is not None and log.told_at is None
+    return {
+        "log": log,
+        "log_text": "\n".join(log.lines) if log else "",
+        "log_waited": waiting and log is not None and now - log.asked_at < LOG_PATIENCE,
+        "log_missed": waiting and log is not None and now - log.asked_at >= LOG_PATIENCE,
+        "now": now,
+    }
 
 
 def earned_per_hour(now: datetime) -> dict[str, int]:
@@ -142,9 +187,23 @@ def _unpin(worker: RenderWorker, asked: str) -> None:
     render_control.pin(worker=worker.name, model_id=asked, pinned=False)
 
 
-COMMANDS: dict[str, Callable[[RenderWorker, str], None]] = {
+def _restart(worker: RenderWorker, asked: str) -> None:
+    render_control.restart(worker=worker.name)
+
+
+def _log(worker: RenderWorker, asked: str) -> None:
+    worker_log_asked(name=worker.name, now=timezone.now())
+    render_control.log(worker=worker.name, lines=LINES_MAX)
+
+
+# What needs no model.
+PLAIN: dict[str, Callable[[RenderWorker, str], None]] = {
     "drain": _drain,
     "resume": _resume,
+    "restart": _restart,
+    "log": _log,
+}
+COMMANDS: dict[str, Callable[[RenderWorker, str], None]] = PLAIN | {
     "evict": _evict,
     "preload": _preload,
     "pin": _pin,
@@ -156,21 +215,21 @@ COMMANDS: dict[str, Callable[[RenderWorker, str], None]] = {
 @require_POST
 def worker_command(request: StaffRequest, name: str, command: str) -> HttpResponse:
     """Recorded first, then sent: a message that is lost was still asked for."""
-    worker = get_object_or_404(RenderWorker, pk=name)
+    found = get_object_or_404(RenderWorker, pk=name)
     asked = request.POST.get("model", "")[:120]
-    if command not in COMMANDS or (command not in ("drain", "resume") and not asked):
+    if command not in COMMANDS or (command not in PLAIN and not asked):
         raise Http404
     if command == "preload" and not ImageModel.objects.filter(model_id=asked).exists():
         messages.error(request, f"There is no model {asked}.")
-        return redirect("backoffice:workers")
-    _worker_record(worker, command, asked, request, timezone.now())
+        return redirect("backoffice:worker", name=name)
+    _worker_record(found, command, asked, request, timezone.now())
     try:
-        COMMANDS[command](worker, asked)
+        COMMANDS[command](found, asked)
     except OperationalError:
         messages.error(request, "The broker is away: the worker was not told. Try again.")
     else:
-        messages.success(request, f"{worker.name} was told: {command} {asked}".strip() + ".")
-    return redirect("backoffice:workers")
+        messages.success(request, f"{found.name} was told: {command} {asked}".strip() + ".")
+    return redirect("backoffice:worker", name=name)
 
 
 @transaction.atomic
@@ -188,152 +247,3 @@ def _worker_record(worker: RenderWorker, command: str, asked: str, request: Staf
         after={"draining": worker.draining} | ({"model": asked} if asked else {}),
         now=now,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The queue of one model. Rates are calls a minute over the last hour."""
-
-    model_id: str
-    waiting: int
-    running: int
-    oldest_s: float
-    arrived_per_min: float
-    served_per_min: float
-    predicted_wait_s: float | None
-
-
-def lines(now: datetime) -> list[Line]:
-    """Per model with anything in it. The wait of one more call is what waits over what was served lately."""
-    rows = Generation.objects.filter(state__in=UNSETTLED).values("model_id")
-    unsettled = rows.annotate(
-        waiting=Count("pk", filter=Q(state=GenerationState.WAITING)),
-        running=Count("pk", filter=Q(state=GenerationState.RUNNING)),
-        oldest=Min("created_at", filter=Q(state=GenerationState.WAITING)),
-    ).order_by("model_id")
-    lately = UsageBucket.objects.filter(bucket__gt=now - RATE_OVER).values("model_id")
-    served = {
-        row["model_id"]: (row["made"], row["ran"])
-        for row in lately.annotate(made=Sum("calls"), ran=Sum("run_ms")).order_by()
-    }
-    slots, minutes = slots_alive(), RATE_OVER.total_seconds() / 60
-    return [
-        _line(row, *served.get(row["model_id"], (0, 0)), slots=slots, minutes=minutes, now=now) for row in unsettled
-    ]
-
-
-def _line(row: dict[str, Any], made: int, ran_ms: int, *, slots: int, minutes: float, now: datetime) -> Line:
-    # Everything that arrived was served or is still here.
-    per_call_s = ran_ms / made / 1000 if made and ran_ms else None
-    return Line(
-        model_id=row["model_id"],
-        waiting=row["waiting"],
-        running=row["running"],
-        oldest_s=(now - row["oldest"]).total_seconds() if row["oldest"] else 0.0,
-        arrived_per_min=(made + row["waiting"] + row["running"]) / minutes,
-        served_per_min=made / minutes,
-        predicted_wait_s=row["waiting"] * per_call_s / slots if per_call_s and slots else None,
-    )
-
-
-@staff_page(section="queue", needs=Permission.LOOK)
-@require_safe
-def queue(request: StaffRequest) -> HttpResponse:
-    now = timezone.now()
-    model_id = request.GET.get("model", "")[:120]
-    rows = Generation.objects.filter(state__in=UNSETTLED).order_by("-state", "-priority", "created_at")
-    listed = list((rows.filter(model_id=model_id) if model_id else rows).defer("spec", "asked", "result")[:LISTED_MAX])
-    failed = Generation.objects.filter(state=GenerationState.FAILED, pk__in=_newest_ids())
-    failures = list(failed.defer("spec", "asked", "result").order_by("-id")[:FAILED_SHOWN])
-    everyone = {row.account_id for row in (*listed, *failures)}
-    context = {
-        "lines": lines(now),
-        "listed": [Shown(row) for row in listed],
-        "failures": [Shown(row) for row in failures],
-        "names": dict(Account.objects.filter(pk__in=everyone).values_list("pk", "name")),
-        "priorities": PRIORITIES,
-        "model_id": model_id,
-        "now": now,
-    }
-    return console_render(request, "backoffice/queue.html", context)
-
-
-def _newest_ids() -> list[int]:
-    """Failures are looked for among the newest thousand: no index has them, and older ones are in the log."""
-    return list(Generation.objects.order_by("-id").values_list("pk", flat=True)[:1000])
-
-
-@staff_page(section="queue", needs=Permission.MACHINES)
-@require_POST
-def queue_act(request: StaffRequest) -> HttpResponse:
-    """Cancel, requeue or move the chosen generations; each that changed is recorded."""
-    act, chosen = request.POST.get("act", ""), request.POST.getlist("id")[:LISTED_MAX]
-    ids = [int(text) for text in chosen if text.isdecimal() and len(text) < 19]
-    priority = request.POST.get("priority", "0")
-    if act not in ACTS or priority not in dict(PRIORITIES):
-        raise Http404
-    now = timezone.now()
-    rows = list(
-        Generation.objects.filter(pk__in=ids, state__in=UNSETTLED).only(
-            "pk", "account_id", "state", "attempt", "worker", "priority"
-        )
-    )
-    changed = 0
-    for generation in rows:
-        # A cancelled call wakes its waiting request, which must find it committed: no transaction around that one.
-        with nullcontext() if act == "cancel" else transaction.atomic():
-            after = ACTS[act](generation, int(priority), now)
-            if after is not None:
-                changed += 1
-                _generation_record(generation, act, after, request, now)
-    dispatcher_wake()
-    _stop_rendering(act, rows)
-    messages.success(request, f"{changed} of {len(ids)} changed.")
-    return redirect("backoffice:queue")
-
-
-def _cancel(generation: Generation, priority: int, now: datetime) -> dict[str, Any] | None:
-    won = generation_cancel(account_id=generation.account_id, generation_id=generation.pk, now=now)
-    return {"state": "cancelled"} if won else None
-
-
-def _requeue(generation: Generation, priority: int, now: datetime) -> dict[str, Any] | None:
-    return {"state": "waiting"} if generation_requeue(generation_id=generation.pk, attempt=generation.attempt) else None
-
-
-def _prioritise(generation: Generation, priority: int, now: datetime) -> dict[str, Any] | None:
-    waiting = Generation.objects.filter(pk=generation.pk, state=GenerationState.WAITING).exclude(priority=priority)
-    return {"priority": priority} if waiting.update(priority=priority) else None
-
-
-ACTS: dict[str, Callable[[Generation, int, datetime], dict[str, Any] | None]] = {
-    "cancel": _cancel,
-    "requeue": _requeue,
-    "priority": _prioritise,
-}
-
-
-def _generation_record(
-    generation: Generation, act: str, after: dict[str, Any], request: StaffRequest, now: datetime
-) -> None:
-    staff_action_record(
-        by=request.user,
-        action=f"queue {act}",
-        target=f"generation:{generation.pk}",
-        before={"state": generation.state, "priority": generation.priority},
-        after=after,
-        reason=request.POST.get("reason", "")[:300],
-        now=now,
-    )
-
-
-def _stop_rendering(act: str, rows: list[Generation]) -> None:
-    """Tell the workers that had them; a worker that does not hear it has an outcome that nobody takes."""
-    if act == "priority":
-        return
-    for generation in rows:
-        if generation.worker:
-            try:
-                render_control.cancel(worker=generation.worker, generation_id=generation.pk, attempt=generation.attempt)
-            except OperationalError:
-                return

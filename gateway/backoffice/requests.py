@@ -17,7 +17,7 @@ from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
 from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
-from inference.models import Generation, GenerationState
+from inference.models import Generation, GenerationState, RenderFault
 
 PER_PAGE = 50
 # What no index answers is looked for in this many calls at a time: a page costs the same whatever is asked for.
@@ -132,6 +132,7 @@ def request_detail(request: StaffRequest, generation_id: int) -> HttpResponse:
         "timeline": timeline(generation),
         "hold": Hold.objects.filter(pk=generation.pk).first(),
         "entries": LedgerEntry.objects.filter(op_key=f"capture:{generation.pk}"),
+        "faults": RenderFault.objects.filter(generation_id=generation.pk).order_by("attempt"),
         "asked": json.dumps(generation.asked, ensure_ascii=False, indent=2) if kept else "",
         "done": StaffAction.objects.filter(target=f"generation:{generation.pk}")
         .select_related("actor")

@@ -14,6 +14,7 @@ from inference import render_control
 from inference.engine.spec import RenderResult
 from inference.models import Generation, GenerationState
 from inference.selectors import leases_run_out, waiting_too_long
+from inference.services import render_fault_note
 from inference.states import generation_requeue, lease_renew
 
 SWEEP_MAX = 200
@@ -57,10 +58,35 @@ def render_failed_retry(*, generation_id: int, result: RenderResult, now: dateti
     return True
 
 
+def fault_note(*, generation_id: int, result: RenderResult, now: datetime) -> None:
+    """Keep for the operator why an attempt failed, unless its caller cancelled it."""
+    if result.error_code == "cancelled":
+        return
+    attempt = Generation.objects.filter(pk=generation_id, attempt=result.attempt)
+    worker = attempt.values_list("worker", flat=True).first()
+    render_fault_note(
+        generation_id=generation_id,
+        attempt=result.attempt,
+        worker=worker or "",
+        code=result.error_code,
+        message=result.error_message,
+        trace=result.trace,
+        now=now,
+    )
+
+
 def leases_sweep(*, now: datetime) -> int:
     """Every lease that ran out: to another worker, or, after the last attempt, failed and released. How many."""
     swept = list(leases_run_out(now=now, limit=SWEEP_MAX))
     for generation in swept:
+        render_fault_note(
+            generation_id=generation.pk,
+            attempt=generation.attempt,
+            worker=generation.worker,
+            code="lease_ran_out",
+            message=f"{generation.worker} said nothing of it for {settings.LEASE_S} s.",
+            now=now,
+        )
         if generation.attempt < settings.RENDER_ATTEMPTS_MAX:
             generation_requeue(generation_id=generation.pk, attempt=generation.attempt)
         else:

@@ -123,6 +123,12 @@ def seconds(value_s: int | float | None) -> str:
 
 
 @register.filter
+def minutes(value_min: int | None) -> str:
+    """A count of minutes as a span: 135 -> 2 h 15 min."""
+    return DASH if value_min is None else seconds(value_min * 60)
+
+
+@register.filter
 def percent(value: float | None) -> str:
     """A share between 0 and 1: 0.9987 -> 99.87 %. It says 100 % only of a whole, and 0 % only of nothing."""
     if value is None:

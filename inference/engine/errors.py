@@ -4,13 +4,15 @@ from __future__ import annotations
 
 
 class RenderFailed(Exception):
-    """A render that cannot deliver. `code` is for programs, `message` for people, `retryable` for the dispatcher."""
+    """A render that cannot deliver. `code` is for programs, `message` for people, `retryable` for the dispatcher,
+    `trace` (the text of another exception's traceback) for the operator."""
 
-    def __init__(self, *, code: str, message: str, retryable: bool = False) -> None:
+    def __init__(self, *, code: str, message: str, retryable: bool = False, trace: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.trace = trace
 
 
 def is_out_of_memory(error: BaseException) -> bool:

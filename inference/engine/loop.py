@@ -57,6 +57,7 @@ class Loop:
         self.relief = Relief(pool, self.tally)
         self.stepper = Stepper(settings, self.tally, self.relief)
         self.closing = False
+        self.device_uuid = _uuid_of(device)
         self.snapshot = self._status()
 
     # --- Turns --------------------------------------------------------------------------------------------------------
@@ -278,6 +279,7 @@ class Loop:
         return EngineStatus(
             device=str(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
+            device_uuid=self.device_uuid,
             resident=resident,
             loading=pool.loading.label if pool.loading else "",
             pinned=tuple(sorted(pool.pinned_labels)),
@@ -288,6 +290,13 @@ class Loop:
             images_done=self.tally.counts["images_done"],
             forwards=self.tally.counts["forwards"],
             forward_rows=self.tally.counts["forward_rows"],
+            batches=dict(self.tally.batches),
+            max_rows=self.settings.max_rows,
             oom_count=self.tally.counts["oom"],
             progress={work.spec.token: work.progress() for work in self.works},
         )
+
+
+def _uuid_of(device: torch.device) -> str:
+    """As the driver's tools name it: whatever CUDA_VISIBLE_DEVICES hides, it is this one."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else ""

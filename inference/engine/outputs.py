@@ -69,6 +69,8 @@ class EngineStatus:
 
     device: str
     dtype: str
+    device_uuid: str = ""
+    """The driver's name of the device, where it has one."""
     resident: tuple[ResidentModel, ...] = ()
     loading: str = ""
     pinned: tuple[str, ...] = ()
@@ -80,5 +82,8 @@ class EngineStatus:
     images_done: int = 0
     forwards: int = 0
     forward_rows: int = 0
+    batches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Forwards and rows by model, since the engine began."""
+    max_rows: int = 0
     oom_count: int = 0
     progress: dict[str, JobProgress] = field(default_factory=dict)

@@ -235,7 +235,8 @@ class RenderResult(Message):
     """What a render worker reports. `images` may be fewer than asked: the rest is then released, not charged.
 
     `used` overrides what was asked, wherever the engine used something else (prompt after enhancement, scheduler,
-    steps, strength...), in the vocabulary of RenderSpec; `notes` says in words what had no effect and why.
+    steps, strength...), in the vocabulary of RenderSpec; `notes` says in words what had no effect and why. `trace` is
+    for the operator alone.
     """
 
     token: str
@@ -250,6 +251,7 @@ class RenderResult(Message):
     error_code: str = ""
     error_message: str = ""
     retryable: bool = False
+    trace: str = ""
 
     @property
     def failed(self) -> bool:

@@ -68,8 +68,7 @@ class Stepper:
             failure = failure_of(error)
             logger.warning("A step of %s failed.", rows[0].work.spec.token, exc_info=error)
         else:
-            self.tally.counts["forwards"] += 1
-            self.tally.counts["forward_rows"] += weight
+            self.tally.forward(rows[0].work.spec.model.model_id, weight)
             self.capacity.held(bucket, weight)
             return list(zip(rows, predictions, strict=True))
         if is_out_of_memory(failure):

@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterator
 from inference.engine.work import Work, failure_of
 
 logger = logging.getLogger(__name__)
+BATCHES_MAX = 64
 
 
 class Tally:
-    """`clock` gives seconds. `counts`: forwards, forward_rows, images_done, and how often memory ran out (oom)."""
+    """`clock` gives seconds. `counts`: forwards, forward_rows, images_done, and how often memory ran out (oom).
+    `batches`: the forwards and their rows by model, of the BATCHES_MAX models that began to draw last."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.counts: Counter[str] = Counter()
+        self.batches: dict[str, tuple[int, int]] = {}
+
+    def forward(self, model_id: str, rows: int) -> None:
+        self.counts["forwards"] += 1
+        self.counts["forward_rows"] += rows
+        forwards, rows_before = self.batches.get(model_id, (0, 0))
+        self.batches[model_id] = forwards + 1, rows_before + rows
+        if len(self.batches) > BATCHES_MAX:
+            del self.batches[next(iter(self.batches))]
 
     @contextlib.contextmanager
     def timed(self, works: list[Work]) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import traceback
 from collections import deque
 from collections.abc import Hashable, Mapping
 from concurrent.futures import Future
@@ -178,7 +179,10 @@ def failure_of(error: BaseException) -> RenderFailed:
     """Any exception of a job as the one error that callers know."""
     if isinstance(error, RenderFailed):
         return error
+    # As text: the exception itself would keep every tensor of its frames in memory.
+    trace = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
         message = "The device's memory does not suffice for this picture. Ask for a smaller one."
-        return RenderFailed(code="out_of_memory", message=message, retryable=True)
-    return RenderFailed(code="engine_error", message=f"The engine failed: {type(error).__name__}.", retryable=True)
+        return RenderFailed(code="out_of_memory", message=message, retryable=True, trace=trace)
+    message = f"The engine failed: {type(error).__name__}."
+    return RenderFailed(code="engine_error", message=message, retryable=True, trace=trace)

@@ -11,6 +11,7 @@ function formatter(unit) {
   const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   if (unit === "usd") return (value) => (value == null ? "–" : `$${value.toFixed(value !== 0 && Math.abs(value) < 1 ? 4 : 2)}`);
   if (unit === "ms") return (value) => (value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${plain.format(value / 1000)} s`);
+  if (unit === "percent") return (value) => (value == null ? "–" : `${Math.round(value)} %`);
   return (value) => (value == null ? "–" : plain.format(value));
 }
 
@@ -60,7 +61,7 @@ function draw(figure) {
     tzDate: (epoch) => window.uPlot.tzDate(new Date(epoch * 1000), zone),
     cursor: { points: { size: 7 }, drag: { x: Boolean(figure.dataset.zoom), y: false, setScale: false } },
     legend: { show: false },
-    scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => [Math.min(low ?? 0, 0), (high || 1) * 1.08] } },
+    scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => (figure.dataset.unit === "percent" ? [0, 104] : [Math.min(low ?? 0, 0), (high || 1) * 1.08]) } },
     axes: [
       { stroke: axis, font, space: 64, grid: { show: false }, ticks: { stroke: grid, size: 4 }, ...timeAxis(zone, daily) },
       { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text) },

@@ -15,6 +15,7 @@ from gateway.backoffice.access import GRANTS, Permission
 from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.urls import urlpatterns
 from gateway.models import StaffAction
+from inference.models import RenderWorker
 from tests.backoffice.conftest import AsStaff, staff_member
 from tests.conftest import Member
 from tests.support.orders import place
@@ -45,6 +46,8 @@ NEEDS = {
     "request": LOOK,
     "webhooks": LOOK,
     "workers": LOOK,
+    "worker": LOOK,
+    "worker_log": MACHINES,
     "worker_command": MACHINES,
     "queue": LOOK,
     "queue_act": MACHINES,
@@ -84,8 +87,11 @@ POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
 
 
 def address(name: str, member: Member, generation_id: int) -> str:
+    RenderWorker.objects.get_or_create(name="gpu-2", defaults={"last_seen_at": timezone.now()})
     arguments = {
         "request": {"generation_id": generation_id},
+        "worker": {"name": "gpu-2"},
+        "worker_log": {"name": "gpu-2"},
         "worker_command": {"name": "gpu-1", "command": "drain"},
         "model_publish": {"model_id": "demo"},
         "example_add": {"model_id": "demo"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -200,3 +201,22 @@ class TestImports:
             "SELECT source, published FROM inference_imagemodel WHERE model_id = 'from-hub'"
         )[0]
         assert (source, published) == ("imports/from-hub.safetensors", 0)
+
+
+class TestTheEnd:
+    """The last test here: afterwards there is no render worker."""
+
+    def test_it_tells_its_log_and_ends_to_be_started_again(self, console: Console) -> None:
+        console.tell("log")
+        sql = "SELECT lines FROM inference_workerlog WHERE told_at IS NOT NULL"
+        lines = json.loads(console.wait("its log", lambda: console.rows(sql))[0][0])
+        assert any("inference.tasks.control" in line for line in lines)
+        assert "inference.tasks.control" in console.client.get(f"/console/workers/{WORKER}").text
+        minutes = console.rows("SELECT count(*) FROM inference_workerminute WHERE worker = ?", WORKER)
+        assert minutes[0][0] >= 1
+        console.tell("restart")
+        render = console.service.processes["render"]
+        console.wait("the end of its process", lambda: render.poll() is not None)
+        assert render.returncode == os.EX_TEMPFAIL
+        state = "SELECT state FROM inference_renderworker WHERE name = ?"
+        console.wait("its goodbye", lambda: console.rows(state, WORKER) == [("lost",)])

@@ -1,4 +1,4 @@
-"""Render workers and the queue: what workers say is shown, and what operations ask is recorded and sent."""
+"""Render workers: what they say is shown and remembered, and what operations ask is recorded and sent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.staff import StaffRole
-from gateway.audit import audit
-from gateway.backoffice.machines import earned_per_hour, lines
+from gateway.backoffice.machines import LOG_PATIENCE, earned_per_hour
+from gateway.backoffice.worker_history import history
 from gateway.dispatcher import slots_now
 from gateway.models import StaffAction
 from gateway.services import generation_settle
-from inference.models import Generation, GenerationState, RenderWorker
-from inference.services import worker_seen
+from gateway.tasks import worker_log
+from inference.log_tail import LINE_CHARACTERS_MAX, LINES_MAX
+from inference.models import RenderWorker, WorkerLog, WorkerMinute
+from inference.services import worker_history_forget, worker_seen
 from inference.states import generation_lease
 from tests.backoffice.conftest import AsStaff
 from tests.conftest import Member
@@ -132,60 +134,105 @@ class TestWorkers:
         assert (sent, StaffAction.objects.count()) == ([], 0)
 
 
-class TestQueue:
-    @pytest.fixture
-    def waiting(self, alice: Member) -> list[Generation]:
-        move_to(alice.account, "premium")
-        return [place(alice).generation for _ in range(3)]
+def told(state: str, **more: Any) -> dict[str, Any]:
+    return {"state": state, "slots": 1, "memory_used_bytes": 1 << 30, "memory_budget_bytes": 4 << 30, **more}
 
-    def act(self, client: Client, what: str, *generations: Generation, **more: Any) -> None:
-        form = {"act": what, "id": [generation.pk for generation in generations], **more}
-        assert client.post("/console/queue/act", form).status_code == 302
 
-    def test_the_wait_is_predicted_from_what_was_served(self, alice: Member, waiting: list[Generation]) -> None:
-        now = timezone.now()
-        worker_seen(name="gpu-1", report={"state": "idle", "slots": 2}, now=now)
-        generation_settle(generation_id=waiting[0].pk, result=delivered(waiting[0]), now=now)
-        line = lines(now + timedelta(seconds=9))[0]
-        assert (line.model_id, line.waiting, line.running) == ("demo", 2, 0)
-        assert line.predicted_wait_s == pytest.approx(2 * 1.2 / 2)
-        assert line.oldest_s >= 9
-
-    def test_cancelling_releases_the_hold(self, as_operations: Client, waiting: list[Generation]) -> None:
-        self.act(as_operations, "cancel", waiting[0], waiting[1], reason="runaway script")
-        states = Generation.objects.order_by("pk").values_list("state", flat=True)
-        assert list(states) == ["cancelled", "cancelled", "waiting"]
-        assert [finding for finding in audit() if not finding.passed] == []
-        assert set(StaffAction.objects.values_list("reason", flat=True)) == {"runaway script"}
-
-    def test_a_running_call_goes_back_to_the_queue_and_its_worker_is_told(
-        self, as_operations: Client, waiting: list[Generation], sent: Sent
+class TestOneWorker:
+    def test_its_machine_is_shown_and_what_it_does_not_tell_is_said_so(
+        self, as_operations: Client, worker: RenderWorker
     ) -> None:
-        one = waiting[0]
-        generation_lease(generation_id=one.pk, worker="gpu-1", lease_until=timezone.now() + timedelta(minutes=1))
-        self.act(as_operations, "requeue", *waiting)
-        one.refresh_from_db()
-        assert (one.state, one.worker, one.attempt) == (GenerationState.WAITING, "", 1)
-        assert sent[0][1] == ["cancel", {"generation_id": one.pk, "attempt": 1}]
-        assert StaffAction.objects.count() == 1
+        page = as_operations.get("/console/workers/gpu-1").content.decode()
+        assert "Driver</dt><dd>not told" in page
+        machine = {"host": "rack-7", "gpu": "NVIDIA H100", "gpu_count": 8, "driver": "570.1", "gpu_celsius": 61}
+        worker_seen(name="gpu-1", report=told("busy", machine=machine), now=timezone.now())
+        page = as_operations.get("/console/workers/gpu-1").content.decode()
+        for text in ("rack-7", "NVIDIA H100, one of 8", "570.1", "61 °C", "Utilisation</dt><dd>not told"):
+            assert text in page
 
-    def test_a_raised_priority_is_served_first(self, as_operations: Client, waiting: list[Generation]) -> None:
-        self.act(as_operations, "priority", waiting[2], priority="10")
-        assert Generation.objects.order_by("-priority").first() == waiting[2]
-        assert StaffAction.objects.get().before["priority"] == 0
+    def test_a_minute_is_one_sample_however_often_it_reports(self, db: None) -> None:
+        now = timezone.now().replace(second=0, microsecond=0)
+        for second in (0, 20, 40, 60):
+            worker_seen(name="gpu-1", report=told("busy"), now=now + timedelta(seconds=second))
+        assert list(WorkerMinute.objects.values_list("minute", flat=True)) == [now, now + timedelta(minutes=1)]
 
-    def test_what_is_settled_stays(self, as_operations: Client, waiting: list[Generation]) -> None:
-        generation_settle(generation_id=waiting[0].pk, result=delivered(waiting[0]), now=timezone.now())
-        self.act(as_operations, "cancel", waiting[0])
-        waiting[0].refresh_from_db()
-        assert (waiting[0].state, StaffAction.objects.count()) == (GenerationState.SUCCEEDED, 0)
+    def test_its_day_says_for_how_long_it_was_in_which_state(self, as_operations: Client, db: None) -> None:
+        now = timezone.now().replace(second=0, microsecond=0)
+        for minute in range(60, 0, -1):
+            if minute % 4:
+                busy, celsius = minute > 30, 50 + minute // 4
+                report = told("busy" if busy else "idle", machine={"gpu_percent": 80 * busy, "gpu_celsius": celsius})
+                worker_seen(name="gpu-1", report=report, now=now - timedelta(minutes=minute))
+        day = history(RenderWorker.objects.get(), now)
+        # The minute of its first message is one of three quarters of an hour; it was not there before.
+        assert dict(day["states"]) == {"Busy": 22, "Idle": 23, "Silent": 14}
+        assert ("Highest temperature", "64\N{NO-BREAK SPACE}°C") in day["peaks"]
+        assert ("Most memory of the device", "not told") in day["peaks"]
+        busy, heard, memory, device = day["chart"]["data"][1:]
+        assert (busy[-4:], heard[-1], memory[-1], device[-1]) == ([73.3, 73.3, 0.0, 0.0], 80.0, 25.0, 0.0)
+        assert (heard[0], memory[0]) == (0.0, None)
+        page = as_operations.get("/console/workers/gpu-1").content.decode()
+        assert "22\N{NO-BREAK SPACE}min" in page
 
-    @pytest.mark.parametrize("form", [{"act": "explode"}, {"act": "priority", "priority": "99"}])
-    def test_other_acts_are_not_found(self, as_operations: Client, form: dict[str, str]) -> None:
-        assert as_operations.post("/console/queue/act", form).status_code == 404
+    def test_a_worker_that_was_away_all_day_is_told_to_be(self, as_operations: Client, db: None) -> None:
+        worker_seen(name="gpu-1", report=told("idle"), now=timezone.now() - timedelta(days=3))
+        assert "nothing in the last 24 hours" in as_operations.get("/console/workers/gpu-1").content.decode()
 
-    def test_its_queries_do_not_grow_with_the_queue(self, as_operations: Client, waiting: list[Generation]) -> None:
+    def test_what_is_over_its_time_is_forgotten(self, worker: RenderWorker) -> None:
+        now = timezone.now()
+        assert worker_history_forget(now=now + timedelta(hours=47), limit=10) == 0
+        assert worker_history_forget(now=now + timedelta(hours=49), limit=10) == 1
+        assert not WorkerMinute.objects.exists()
+
+    def test_its_page_asks_few_queries(self, as_operations: Client, worker: RenderWorker) -> None:
+        as_operations.get("/console/workers/gpu-1")
         with CaptureQueriesContext(connection) as asked:
-            page = as_operations.get("/console/queue").content.decode()
-        assert all(str(generation.pk) in page for generation in waiting)
-        assert len(asked) <= 11
+            as_operations.get("/console/workers/gpu-1")
+        assert len(asked) <= 10
+
+    def test_restarting_is_recorded_and_sent(self, as_operations: Client, worker: RenderWorker, sent: Sent) -> None:
+        page = as_operations.get("/console/workers/gpu-1").content.decode()
+        assert "If nothing supervises it, it stays away" in page
+        as_operations.post("/console/workers/gpu-1/restart")
+        assert [(args, queue) for _, args, queue in sent] == [(["restart", {}], "control.gpu-1")]
+        assert StaffAction.objects.get().action == "worker restart"
+        worker_seen(name="gpu-1", report=told("draining", restarting=True), now=timezone.now())
+        assert "Restarting" in as_operations.get("/console/workers/gpu-1").content.decode()
+        assert not slots_now(timezone.now())
+
+
+class TestLog:
+    def test_it_is_asked_for_shown_when_it_comes_and_on_record(
+        self, as_operations: Client, worker: RenderWorker, sent: Sent
+    ) -> None:
+        assert "Not asked for yet" in as_operations.get("/console/workers/gpu-1").content.decode()
+        as_operations.post("/console/workers/gpu-1/log")
+        assert sent[0][1] == ["log", {"lines": LINES_MAX}]
+        assert StaffAction.objects.get().action == "worker log"
+        waiting = as_operations.get("/console/workers/gpu-1/last-lines").content.decode()
+        assert "hx-get" in waiting
+        worker_log("gpu-1", ["INFO one", "INFO two <b>"])
+        page = as_operations.get("/console/workers/gpu-1/last-lines").content.decode()
+        assert "hx-get" not in page
+        assert "INFO one\nINFO two &lt;b&gt;" in page
+
+    def test_what_nobody_asked_for_is_not_kept_and_too_much_is_cut(self, worker: RenderWorker) -> None:
+        worker_log("gpu-1", ["unasked"])
+        assert not WorkerLog.objects.exists()
+        WorkerLog.objects.create(worker="gpu-1", asked_at=timezone.now())
+        worker_log("gpu-1", ["x" * 10_000] * 1000)
+        lines = WorkerLog.objects.get().lines
+        assert (len(lines), len(lines[0])) == (LINES_MAX, LINE_CHARACTERS_MAX)
+
+    def test_a_worker_that_does_not_answer_is_not_asked_for_ever(
+        self, as_operations: Client, worker: RenderWorker
+    ) -> None:
+        WorkerLog.objects.create(worker="gpu-1", asked_at=timezone.now() - LOG_PATIENCE)
+        page = as_operations.get("/console/workers/gpu-1/last-lines").content.decode()
+        assert "No answer" in page
+        assert "hx-get" not in page
+
+    def test_only_those_who_steer_machines_read_it(self, as_staff: AsStaff, worker: RenderWorker) -> None:
+        WorkerLog.objects.create(worker="gpu-1", asked_at=timezone.now(), told_at=timezone.now(), lines=["a line"])
+        assert "a line" not in as_staff(StaffRole.SUPPORT).get("/console/workers/gpu-1").content.decode()
+        assert "a line" in as_staff(StaffRole.OPERATIONS).get("/console/workers/gpu-1").content.decode()

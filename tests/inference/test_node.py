@@ -1,14 +1,16 @@
 """A render worker's duties around its engine: once per attempt, outcomes kept and repeated, failures told."""
 
 import io
+import logging
 import threading
 import time
 
 import pytest
 from PIL import Image
 
+from inference import log_tail
 from inference import node as node_module
-from inference.broker import OUTCOME_TASK
+from inference.broker import LOG_TASK, OUTCOME_TASK
 from inference.engine import EngineStatus, RenderFailed
 from inference.engine.outputs import JobProgress
 from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
@@ -55,12 +57,14 @@ def sent():
 
 
 def make(tmp_path, sent, **changes):
+    more = {"end": changes["end"]} if "end" in changes else {}
     return RenderNode(
         name="w",
         slots=2,
         engine=changes.get("engine") or CountingEngine(),
         storage=FileStorage(tmp_path),
         send=lambda task, args: sent.append((task, args)),
+        **more,
     )
 
 
@@ -107,6 +111,7 @@ def test_an_unforeseen_failure_is_tried_elsewhere_and_tells_no_secrets(tmp_path,
     result = make(tmp_path, sent, engine=CountingEngine(OSError("/secret/path"))).render(1, 1, spec())
     assert (result.error_code, result.retryable) == ("render_failed", True)
     assert "/secret" not in result.error_message
+    assert "OSError: /secret/path" in result.trace
 
 
 def test_a_missing_input_fails_this_render_alone(tmp_path, sent):
@@ -152,8 +157,8 @@ def until(reached, timeout_s=30):
 class Held:
     """A node with one render under way."""
 
-    def __init__(self, tmp_path, sent, **changes):
-        self.node = make(tmp_path, sent, engine=HeldEngine())
+    def __init__(self, tmp_path, sent, end=None, **changes):
+        self.node = make(tmp_path, sent, engine=HeldEngine(), **({"end": end} if end else {}))
         self.thread = threading.Thread(target=self.node.render, args=(9, 1, spec(**changes)))
         self.thread.start()
         until(lambda: hasattr(self.node.engine, "job"))
@@ -166,6 +171,58 @@ class Held:
 
 def preview_event(colour):
     return {"type": "preview", "preview": Image.new("RGB", (32, 16), colour)}
+
+
+class TestRestarting:
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch):
+        monkeypatch.setattr(node_module, "RESTART_CALM_S", 0.05)
+
+    def test_an_idle_worker_ends_once_and_says_before_that_it_takes_no_more(self, tmp_path, sent):
+        ended = []
+        node = make(tmp_path, sent, end=lambda: ended.append(True))
+        teller = threading.Thread(target=node.heartbeat_forever, args=("heartbeat",))
+        teller.start()
+        until(lambda: sent)
+        node.control("restart", {})
+        node.control("restart", {})
+        until(lambda: ended)
+        until(lambda: sent[-1][1][1]["restarting"])
+        assert sent[-1][1][1]["state"] == "draining"
+        node.control("drain", {"draining": False})
+        assert node.draining
+        node.goodbye("heartbeat")
+        teller.join(30)
+        assert (ended, sent[-1][1][1]["state"]) == ([True], "lost")
+
+    def test_what_is_under_way_is_finished_first(self, tmp_path, sent):
+        ended = []
+        held = Held(tmp_path, sent, end=lambda: ended.append(True))
+        held.node.control("restart", {})
+        time.sleep(0.3)
+        assert ended == []
+        held.end()
+        until(lambda: ended)
+
+    def test_what_takes_too_long_is_given_back_to_be_rendered_elsewhere(self, tmp_path, sent, monkeypatch):
+        monkeypatch.setattr(node_module, "RESTART_PATIENCE_S", 0.1)
+        ended = []
+        held = Held(tmp_path, sent, end=lambda: ended.append(True))
+        held.node.control("restart", {})
+        until(lambda: ended)
+        held.thread.join(30)
+        result = held.node.render(9, 1, spec())
+        assert (result.error_code, result.retryable, result.images) == ("shutting_down", True, ())
+
+
+class TestLog:
+    def test_the_last_lines_are_sent_when_they_are_asked_for(self, tmp_path, sent):
+        node = make(tmp_path, sent)
+        log_tail.tail.emit(logging.LogRecord("x", logging.INFO, "", 0, "a %s", ("line",), None))
+        node.control("log", {"lines": 1})
+        (task, (name, lines)) = sent[0]
+        assert (task, name, len(lines)) == (LOG_TASK, "w", 1)
+        assert lines[0].endswith("INFO x: a line")
 
 
 class TestWatching:

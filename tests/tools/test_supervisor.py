@@ -91,6 +91,14 @@ def test_a_child_that_never_stays_up_ends_the_watch_with_its_last_words(run, mon
         supervisor.watch()
 
 
+def test_a_child_that_asks_to_be_started_again_never_counts_as_fallen(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(supervisor_module, "BACKOFF_S", (0.0,))
+    starts = tmp_path / "starts"
+    enough = f"[ $(wc -l < {starts}) -gt 3 ] && exec sleep 60"
+    run({"render": f"sh -c 'echo x >> {starts}; {enough}; exit {os.EX_TEMPFAIL}'"})
+    assert wait_for(lambda: starts.exists() and len(starts.read_text().split()) == 4)
+
+
 def test_a_fall_during_the_start_is_told_at_once(run):
     supervisor = run({"fine": "sleep 60", "broken": "sh -c 'echo no such database; exit 1'"}, watch=False)
     assert wait_for(lambda: supervisor.children[1].status() == 1 and supervisor.children[1].tail)
