@@ -32,6 +32,7 @@ from billing.models import (
 from billing.money import microusd_from_cents
 from billing.postpaid import METERED, postpaid_end
 from billing.prices import plan_of_price, portal_configuration, price_for_sale
+from billing.revenue import plan_paid
 from billing.services import invoice_settle
 
 SESSION_LIFE = timedelta(hours=23)
@@ -284,6 +285,7 @@ def invoice_refresh(*, invoice_id: str, now: datetime) -> tuple[int | None, dict
             wallet_lock(account_id)
             _allowance_grant(account_id, invoice, now)
             _metered_settle(account_id, invoice, now)
+            _plan_note(account_id, invoice)
     return account_id, invoice
 
 
@@ -299,6 +301,26 @@ def _metered_settle(account_id: int, invoice: dict[str, Any], now: datetime) -> 
             reason=f"Invoice {invoice['number'] or invoice['id']}",
             by=None,
         )
+
+
+def _plan_note(account_id: int, invoice: dict[str, Any]) -> None:
+    """What was paid for plans, for the operator's revenue: nothing else is decided by it."""
+    lines = [(line, plan) for line in invoice["lines"]["data"] if (plan := _plan_of_line(line)) not in (None, METERED)]
+    paid_cents = sum(line["amount"] - _discount_cents(line) for line, _ in lines)
+    if paid_cents > 0:
+        plan_paid(
+            invoice_id=str(invoice["id"]),
+            account_id=account_id,
+            mode=mode_now(),
+            # Of an invoice that changes the plan, the last line is the new one.
+            plan_code=str(lines[-1][1]),
+            amount_cents=paid_cents,
+            paid_at=moment(invoice["status_transitions"]["paid_at"] or invoice["created"]),
+        )
+
+
+def _discount_cents(line: dict[str, Any]) -> int:
+    return sum(discount["amount"] for discount in line.get("discount_amounts") or [])
 
 
 def _plan_of_line(line: dict[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from accounts.models import Account
 from billing.models import UsageBucket, UsageFold, UsageFolding, UsageHouseDay
+from billing.revenue import day_charged
 
 # A day is closed for the roll-up once every transaction that began in it has surely ended.
 CLOSED_AFTER = timedelta(hours=1)
@@ -110,7 +111,9 @@ def _house_day(day: date) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_HOUSE, [day, *_bounds(day, "UTC")])
-            return bool(cursor.rowcount)
+            folded = bool(cursor.rowcount)
+            day_charged(day)
+            return folded
     except IntegrityError:
         return False
 

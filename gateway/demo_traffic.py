@@ -20,16 +20,18 @@ from django.db import transaction
 
 from accounts.errors import DomainError
 from accounts.models import Account, User
+from billing.entitlements import plan_in_force
 from billing.models import Mode, TopUp, TopUpState, Wallet
+from billing.revenue import plan_paid
 from billing.services import funds_grant, plan_assign
 from billing.topups import topup_credit
 from gateway.api.authentication import caller_authenticate
 from gateway.refusals import Refusals
 from gateway.services import account_open, generation_abort, generation_cancel, generation_place, generation_settle
 from inference.engine.spec import ModelRef, Operation, RenderedImage, RenderResult, RenderSpec
-from inference.models import Generation, ImageModel
+from inference.models import Generation, ImageModel, RenderWorker, WorkerMinute
 from inference.selectors import model_find
-from inference.services import worker_seen
+from inference.services import render_fault_note, worker_minute, worker_seen
 from inference.states import generation_lease, lease_renew
 
 DOMAIN = "demo.example"
@@ -59,6 +61,9 @@ PROMPTS = (
 # As own limits: a month of a few thousand calls would else stay inside the free ones and show no money.
 FREE_CALLS_OF_PAYERS = 3
 FAILED_SHARE, CANCELLED_SHARE = 0.035, 0.012
+# How often a failed call was tried, by the code with which it failed at last.
+ATTEMPTS_OF = {"out_of_memory": 1, "render_failed": 1, "render_lost": 3}
+MONTH = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +108,38 @@ class Traffic:
         return self.made
 
     def _fleet(self) -> None:
-        """The worker that these calls name says goodbye at once: nothing is ever assigned to it."""
-        report = {
-            "state": "lost",
+        """The worker that these calls name has a day behind it and says goodbye at once: nothing is ever assigned to
+        it."""
+        day = [
+            worker_minute(name=WORKER, report=self._report(minute), now=self.now - timedelta(minutes=minute))
+            for minute in range(24 * 60, 0, -1)
+        ]
+        WorkerMinute.objects.bulk_create(day, ignore_conflicts=True)
+        worker_seen(name=WORKER, report=self._report(0) | {"state": "lost"}, now=self.now)
+        RenderWorker.objects.filter(pk=WORKER).update(started_at=self.start)
+
+    def _report(self, minute: int) -> dict[str, Any]:
+        """What it says so many minutes before the end: busier in some hours than in others."""
+        load = 0.5 + 0.45 * math.sin(minute / 190)
+        busy = self.random.random() < load
+        return {
+            "state": "busy" if busy else "idle",
             "slots": 4,
             "version": "1",
             "cost_microusd_per_hour": WORKER_COST_MICROUSD_PER_HOUR,
             "device": "invented",
+            "memory_budget_bytes": 64 << 30,
+            "memory_used_bytes": (22 if load < 0.4 else 41) << 30,
+            "machine": {
+                "host": "demo.example",
+                "gpu": "Invented GPU",
+                "gpu_count": 1,
+                "gpu_percent": round(100 * load * self.random.uniform(0.8, 1.0)) if busy else 0,
+                "gpu_celsius": round(38 + 34 * load),
+                "gpu_memory_bytes": 80 << 30,
+                "gpu_memory_used_bytes": (30 if load < 0.4 else 52) << 30,
+            },
         }
-        worker_seen(name=WORKER, report=report, now=self.now)
 
     def _customer(self, number: int, name: str) -> Customer:
         plan_code, share, top_ups = KINDS[number % len(KINDS)]
@@ -125,6 +153,7 @@ class Traffic:
             account, key = account_open(owner=user, now=since, name=name)
             if plan_code == "unlimited":
                 plan_assign(account_id=account.pk, plan_code=plan_code, now=since)
+                self._plan_payments(account, plan_code, since)
             elif plan_code == "payg":
                 Wallet.objects.filter(pk=account.pk).update(overrides={"free_calls_per_day": FREE_CALLS_OF_PAYERS})
             customer = Customer(account, key.text, since, share * self.random.uniform(0.4, 1.6), top_ups)
@@ -133,6 +162,18 @@ class Traffic:
             if number % 6 == 1:
                 self._grant(account, since)
         return customer
+
+    def _plan_payments(self, account: Account, plan_code: str, since: datetime) -> None:
+        """A paid invoice a month, as the payment provider's stand-in would have told of them."""
+        for number in range((self.now - since) // MONTH + 1):
+            plan_paid(
+                invoice_id=f"demo_{account.pk}_{number}",
+                account_id=account.pk,
+                mode=Mode.SANDBOX,
+                plan_code=plan_code,
+                amount_cents=plan_in_force(plan_code, self.now).monthly_price_cents,
+                paid_at=since + number * MONTH,
+            )
 
     def _grant(self, account: Account, at: datetime) -> None:
         funds_grant(
@@ -241,6 +282,10 @@ class Traffic:
                 ("render_failed", "The picture could not be rendered."),
             )
         )
+        for attempt in range(1, ATTEMPTS_OF[code] + 1):
+            render_fault_note(
+                generation_id=generation.pk, attempt=attempt, worker=WORKER, code=code, message=message, now=at
+            )
         generation_abort(generation_id=generation.pk, error_code=code, error_message=message, now=at)
 
     def _result(self, generation: Generation, *, wait_ms: int, run_ms: int) -> RenderResult:

@@ -102,6 +102,7 @@ def pages(cast: Cast) -> list[Page]:
         ("one customer", f"/console/customers/{cast.account_id + ACCOUNTS}"),
         ("render workers", "/console/workers"),
         ("models and prices", "/console/models"),
+        ("revenue", "/console/revenue"),
         ("money", "/console/money"),
         ("payments", "/console/payments"),
     )

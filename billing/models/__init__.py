@@ -29,6 +29,7 @@ from billing.models.payments import (
     TopUpState,
 )
 from billing.models.plans import Plan, Price
+from billing.models.revenue import AccountMonth, PlanPayment
 from billing.models.subscriptions import (
     AttemptState,
     EventCursor,
@@ -41,6 +42,7 @@ from billing.models.subscriptions import (
 
 __all__ = [
     "MONEY",
+    "AccountMonth",
     "Allowance",
     "AttemptState",
     "AutoRecharge",
@@ -57,6 +59,7 @@ __all__ = [
     "Mode",
     "MoneyNotice",
     "Plan",
+    "PlanPayment",
     "Price",
     "ProviderFee",
     "Refund",

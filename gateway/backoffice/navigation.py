@@ -32,6 +32,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[Item, Permission], ...]], ...] = (
     (
         "House",
         (
+            (Item("revenue", "Revenue", "chart", "backoffice:revenue"), Permission.MONEY),
             (Item("money", "Money", "card", "backoffice:money"), Permission.MONEY),
             (Item("payments", "Payments", "list", "backoffice:payments"), Permission.MONEY),
             (Item("announcements", "Announcements", "info", "backoffice:announcements"), Permission.HOUSE),

@@ -16,6 +16,7 @@ from gateway.backoffice import (
     payments,
     queue,
     requests,
+    revenue,
     usage,
 )
 
@@ -66,6 +67,8 @@ urlpatterns = [
     path("console/models/<path:model_id>/examples/remove", examples.example_remove, name="example_remove"),
     path("console/models/<path:model_id>/publish", catalogue.model_publish, name="model_publish"),
     path("console/prices/<str:price_code>", catalogue.price, name="price"),
+    path("console/revenue", revenue.revenue, name="revenue"),
+    path("console/revenue/<slug:table>.csv", revenue.revenue_csv, name="revenue_csv"),
     path("console/money", house.money, name="money"),
     path("console/money/prove", house.audit_prove, name="audit_prove"),
     path("console/payments", payments.payments, name="payments"),

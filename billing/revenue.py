@@ -1,0 +1,64 @@
+"""Keeps what accounts bring in by month: charges when a day is folded, plans when their invoices are paid.
+
+It may run twice: a day is folded once, and an invoice is noted once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from django.db import connection
+
+from billing.models import PlanPayment
+from billing.money import microusd_from_cents
+
+_ADD = (
+    " ON CONFLICT (account_id, month) DO UPDATE SET"
+    " charged_microusd = billing_accountmonth.charged_microusd + excluded.charged_microusd,"
+    " plans_microusd = billing_accountmonth.plans_microusd + excluded.plans_microusd"
+)
+_DAY = (
+    "INSERT INTO billing_accountmonth (account_id, month, charged_microusd, plans_microusd)"  # noqa: S608 - our own words alone
+    " SELECT account_id, %s, SUM(amount_microusd), 0 FROM billing_usagehouseday"
+    " WHERE day = %s AND amount_microusd <> 0 GROUP BY account_id" + _ADD
+)
+_PLAN = (
+    "INSERT INTO billing_accountmonth (account_id, month, charged_microusd, plans_microusd)"  # noqa: S608 - our own words alone
+    " VALUES (%s, %s, 0, %s)" + _ADD
+)
+
+
+def month_number(day: date) -> int:
+    """Months since the year zero."""
+    return day.year * 12 + day.month - 1
+
+
+def month_start(number: int) -> datetime:
+    return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
+def day_charged(day: date) -> None:
+    """Add a folded day. Its caller folded it in the same transaction, so that it is added once."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DAY, [month_number(day), day])
+
+
+def plan_paid(
+    *, invoice_id: str, account_id: int, mode: str, plan_code: str, amount_cents: int, paid_at: datetime
+) -> bool:
+    """Note a paid invoice of a plan; False when it was noted before. Runs in its caller's transaction."""
+    _, noted = PlanPayment.objects.get_or_create(
+        stripe_id=invoice_id,
+        defaults={
+            "account_id": account_id,
+            "mode": mode,
+            "plan_code": plan_code,
+            "amount_cents": amount_cents,
+            "paid_at": paid_at,
+        },
+    )
+    if noted:
+        month = month_number(paid_at.astimezone(UTC).date())
+        with connection.cursor() as cursor:
+            cursor.execute(_PLAN, [account_id, month, microusd_from_cents(amount_cents)])
+    return noted
