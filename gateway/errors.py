@@ -11,6 +11,18 @@ class RateLimited(DomainError):
     code = "rate_limited"
 
 
+class CallsPaused(DomainError):
+    """New calls are paused by the operator and nothing was done: try again in {retry_after_s} s."""
+
+    code = "calls_paused"
+
+
+class PaymentsPaused(DomainError):
+    """Payments are paused by the operator. The funds and the plan that there are go on as they are."""
+
+    code = "payments_paused"
+
+
 class KeyQuotaExhausted(DomainError):
     """This API key has made the {limit} calls that it may make in a UTC day: it goes on at {resets_at}."""
 

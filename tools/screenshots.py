@@ -74,6 +74,31 @@ SIGNED_IN = (
     "/accounts/2fa/",
     "/accounts/sessions/",
 )
+# The operator's console: the demo account's owner is of its staff.
+CONSOLE = (
+    "/console",
+    "/console/usage",
+    "/console/usage?range=30d&group=account&metric=money",
+    "/console/customers",
+    "/console/customers/1",
+    "/console/requests",
+    "/console/requests?state=failed",
+    "/console/webhooks",
+    "/console/workers",
+    "/console/workers/demo-fleet",
+    "/console/queue",
+    "/console/models",
+    "/console/models/import",
+    "/console/models/demo/edit",
+    "/console/prices/sd15",
+    "/console/revenue",
+    "/console/money",
+    "/console/payments",
+    "/console/announcements",
+    "/console/settings",
+    "/console/staff-actions",
+    "/console/staff",
+)
 
 
 def name_of(path: str) -> str:
@@ -146,7 +171,7 @@ def main() -> None:
         for path in code_shots(browser, options) if not named else ():
             print(path)
         if options.email:
-            for path in shots(browser, options, signed_in=True, paths=named or list(SIGNED_IN)):
+            for path in shots(browser, options, signed_in=True, paths=named or [*SIGNED_IN, *CONSOLE]):
                 print(path)
         browser.close()
 

@@ -86,6 +86,8 @@ ERRORS: dict[type[DomainError], Answer] = {
     billing.PriceMissing: Answer(503, ("model_id",)),
     billing.PaymentsNotConfigured: Answer(503),
     billing.PaymentProviderUnavailable: Answer(503),
+    gateway.CallsPaused: Answer(503, ("retry_after_s",)),
+    gateway.PaymentsPaused: Answer(503),
     refusals.TemporarilyUnavailable: Answer(503, ("retry_after_s",)),
     billing.PaymentProviderRefused: Answer(502, ("reason",)),
     billing.PaymentMismatch: Answer(502, ("reference",)),

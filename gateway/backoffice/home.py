@@ -31,7 +31,8 @@ from gateway.backoffice.figures import (
     top,
 )
 from gateway.backoffice.navigation import console_render
-from gateway.models import AuditRun, RefusalBucket, WebhookReceiver
+from gateway.features import features_off
+from gateway.models import AuditRun, Feature, RefusalBucket, WebhookReceiver
 from gateway.templatetags.units import ms, number, percent, spent
 from inference.models import Generation, GenerationState, RenderWorker, WorkerState
 
@@ -263,6 +264,8 @@ def alerts(
     found: list[Alert] = []
     if not workers.alive:
         found.append(Alert("bad", "No render worker is alive", reverse("backoffice:workers")))
+    if off := sorted(Feature(name).label for name in features_off()):
+        found.append(Alert("warn", f"Switched off: {', '.join(off)}", reverse("backoffice:settings")))
     if waiting and max(one.oldest_s for one in waiting) > 60:
         found.append(Alert("warn", "A call has been waiting for over a minute", reverse("backoffice:queue")))
     found += _audit_alert(audit, now)

@@ -18,6 +18,7 @@ from gateway.backoffice.actions import staff_action_record
 from gateway.backoffice.forms import AnnouncementForm
 from gateway.backoffice.navigation import console_render
 from gateway.backoffice.selfcheck import selfcheck
+from gateway.backoffice.switches import switches
 from gateway.models import Announcement
 
 NEWEST = 50
@@ -47,6 +48,7 @@ def settings_page(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     checked = selfcheck(now)
     context: dict[str, Any] = {
+        "switches": switches(),
         "checked": checked,
         "bad": sum(one.tone == "bad" for one in checked),
         "look": sum(one.tone == "warn" for one in checked),

@@ -17,6 +17,7 @@ from gateway.backoffice import (
     queue,
     requests,
     revenue,
+    switches,
     usage,
 )
 
@@ -77,6 +78,7 @@ urlpatterns = [
     path("console/announcements", notices.announcements, name="announcements"),
     path("console/announcements/<int:announcement_id>/end", notices.announcement_stop, name="announcement_stop"),
     path("console/settings", notices.settings_page, name="settings"),
+    path("console/settings/<slug:name>/<slug:to>", switches.feature_switch, name="feature_switch"),
     path("console/staff-actions", house.records, name="records"),
     path("console/staff", house.staff, name="staff"),
 ]

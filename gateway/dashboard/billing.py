@@ -43,6 +43,9 @@ from billing.topups import CHOICES_CENTS, MINIMUM_CENTS, topup_page, topup_refre
 from gateway.dashboard.access import PAYERS, AccountRequest, account_page
 from gateway.dashboard.billing_forms import FundsForm, LimitsForm, RechargeForm
 from gateway.dashboard.overview import metrics
+from gateway.errors import PaymentsPaused
+from gateway.features import feature_on
+from gateway.models import Feature
 from gateway.site.context import base_url
 from gateway.webhooks_out.alerts import alert_address_set
 
@@ -103,6 +106,12 @@ def _lead(request: AccountRequest, page: Callable[[], str]) -> HttpResponse:
         return redirect("dashboard:billing")
 
 
+def _require_payments() -> None:
+    """Raises PaymentsPaused while the operator has switched payments off."""
+    if not feature_on(Feature.PAYMENTS):
+        raise PaymentsPaused
+
+
 def _seen_by_nobody(response: HttpResponse) -> HttpResponse:
     response["Referrer-Policy"] = "no-referrer"
     response["Cache-Control"] = "no-store"
@@ -121,6 +130,7 @@ def funds_add(request: AccountRequest) -> HttpResponse:
         return _page(request, status=400, funds_form=form)
 
     def page() -> str:
+        _require_payments()
         top_up = topup_start(
             account=request.account,
             amount_cents=cents_from_microusd(form.cleaned_data["amount"]),
@@ -163,16 +173,17 @@ def cancelled(request: AccountRequest) -> HttpResponse:
 @account_page(section="billing", roles=PAYERS)
 @require_POST
 def subscribe(request: AccountRequest) -> HttpResponse:
-    return _lead(
-        request,
-        lambda: subscribe_page(
+    def page() -> str:
+        _require_payments()
+        return subscribe_page(
             account=request.account,
             plan_code=request.POST.get("plan", ""),
             success_url=_address(request, "plan_done", "?session={CHECKOUT_SESSION_ID}"),
             cancel_url=_address(request, "billing_cancelled"),
             now=timezone.now(),
-        ),
-    )
+        )
+
+    return _lead(request, page)
 
 
 @account_page(section="billing")

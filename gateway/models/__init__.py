@@ -2,6 +2,7 @@
 did, and what accounts make of their pictures."""
 
 from gateway.models.audit import AuditRun, StaffAction
+from gateway.models.features import Feature, FeatureOff
 from gateway.models.gallery import Collection, CollectionItem, SharedLink
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.imports import ImportKind, ImportState, ModelImport
@@ -27,6 +28,8 @@ __all__ = [
     "Collection",
     "CollectionItem",
     "DeliveryState",
+    "Feature",
+    "FeatureOff",
     "IdempotencyRecord",
     "ImportKind",
     "ImportState",

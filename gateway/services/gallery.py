@@ -10,7 +10,8 @@ from django.db import transaction
 
 from accounts.events import event_record
 from accounts.models import Account, User
-from gateway.models import Collection, CollectionItem, SharedLink
+from gateway.features import feature_on
+from gateway.models import Collection, CollectionItem, Feature, SharedLink
 from inference.models import Generation, GenerationState
 
 TOKEN_BYTES = 24
@@ -24,7 +25,10 @@ class GalleryProblem(Exception):
 
 @transaction.atomic
 def link_make(*, account: Account, generation: Generation, by: User, now: datetime, address: str = "") -> SharedLink:
-    """The call's open link: a second wish finds the first one's. Raises GalleryProblem when there is nothing to see."""
+    """The call's open link: a second wish finds the first one's. Raises GalleryProblem when there is nothing to see, or
+    while the operator has switched sharing off."""
+    if not feature_on(Feature.SHARING):
+        raise GalleryProblem("Sharing is switched off for now.")
     if generation.state != GenerationState.SUCCEEDED or generation.erased_at is not None:
         raise GalleryProblem("Only pictures that were delivered and are still kept can be shared.")
     link, made = SharedLink.objects.get_or_create(
@@ -57,7 +61,9 @@ def link_revoke(*, account: Account, link_id: int, by: User, now: datetime, addr
 
 
 def link_opened(token: str) -> Generation | None:
-    """The call behind an open link, while its pictures are kept and its account is in good standing."""
+    """The call behind an open link, while its pictures are kept, its account is in good standing and sharing is on."""
+    if not feature_on(Feature.SHARING):
+        return None
     link = SharedLink.objects.filter(token=token, revoked_at=None).first()
     if link is None or not Account.objects.filter(pk=link.account_id, suspended_at=None).exists():
         return None

@@ -20,10 +20,11 @@ from billing.holds import hold_place
 from billing.models import Source
 from billing.pricing import price_in_force
 from gateway.caching import TtlCache
-from gateway.errors import IdempotencyConflict, QueueFull, RateLimited
+from gateway.errors import CallsPaused, IdempotencyConflict, QueueFull, RateLimited
+from gateway.features import feature_on
 from gateway.ids import generation_id_new
 from gateway.limits import limit_scopes, limiter
-from gateway.models import IdempotencyRecord
+from gateway.models import Feature, IdempotencyRecord
 from gateway.ratelimit import Decision, Uncounted
 from gateway.ratelimit.decision import all_limits
 from gateway.recount import recount, recount_needed
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 # A key may be used again after a day; the sweep deletes records when they are older.
 IDEMPOTENCY_TTL = timedelta(hours=24)
+# When a client may ask again whether the operator has switched calls on.
+PAUSED_RETRY_AFTER_S = 60
 _prices: TtlCache[tuple[str, int], int | None] = TtlCache()
 
 
@@ -57,7 +60,9 @@ class Placement:
 def generation_place(
     *, caller: Caller, order: GenerationOrder, idempotency_key: str | None, now: datetime
 ) -> Placement:
-    """Admit one call. Raises the refusals of the key, the limits, the price, the plan and the funds."""
+    """Admit one call. Raises the refusals of the operator, the key, the limits, the price, the plan and the funds."""
+    if not feature_on(Feature.CALLS):
+        raise CallsPaused(retry_after_s=PAUSED_RETRY_AFTER_S)
     caller.require_model(order.model.model_id)
     unit_price_microusd = _price(caller, order)
     generation_id = generation_id_new(now)

@@ -13,6 +13,8 @@ from accounts.adapters import AccountAdapter
 from accounts.devices import device_known, device_remember
 from accounts.models import User
 from gateway.api.parsing import client_address
+from gateway.features import feature_on
+from gateway.models import Feature
 from gateway.notices import new_device_mail, site_url
 
 
@@ -20,6 +22,10 @@ class SiteAccountAdapter(AccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """X-Forwarded-For is believed only from TRUSTED_PROXIES; a server on a unix socket names no address."""
         return client_address(request) or "127.0.0.1"
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """The setting opens it for good; the operator's switch may close it for a while."""
+        return super().is_open_for_signup(request) and feature_on(Feature.SIGNUP)
 
     def post_login(self, request: HttpRequest, user: User, *, signup: bool, **more: Any) -> HttpResponse:
         """A browser that was not used here before is told of by mail; the first one after sign-up is not."""

@@ -70,6 +70,7 @@ NEEDS = {
     "announcements": HOUSE,
     "announcement_stop": HOUSE,
     "settings": HOUSE,
+    "feature_switch": HOUSE,
     "records": RECORDS,
     "staff": RECORDS,
 }
@@ -85,6 +86,7 @@ POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
     "exports_retry",
     "import_again",
     "announcement_stop",
+    "feature_switch",
 }
 
 
@@ -96,6 +98,7 @@ def address(name: str, member: Member, generation_id: int) -> str:
         "worker_log": {"name": "gpu-2"},
         "worker_command": {"name": "gpu-1", "command": "drain"},
         "revenue_csv": {"table": "months"},
+        "feature_switch": {"name": "sharing", "to": "off"},
         "model_publish": {"model_id": "demo"},
         "example_add": {"model_id": "demo"},
         "example_remove": {"model_id": "demo"},
