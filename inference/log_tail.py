@@ -24,7 +24,9 @@ PATTERNS = (
     re.compile(
         r"(?i)(?<=[?&])(x-amz-signature|x-amz-credential|x-amz-security-token|signature|sig|token|key)=[^&\s\"']+"
     ),
-    re.compile(r"(?i)\b(\w*(?:api_?key|access_key|secret|password|token(?!iz))\w*)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,;]{6,}"),
+    re.compile(
+        r"(?i)\b(\w*(?:api_?key|access_key|secret|password|token(?!iz))\w*)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,;]{6,}"
+    ),
 )
 
 
