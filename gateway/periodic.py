@@ -19,6 +19,7 @@ from gateway.audit import audit_due
 from gateway.importing import imports_waiting
 from gateway.limits import places_reconcile
 from gateway.models import IdempotencyRecord
+from gateway.services.deleting import deleted_due
 from gateway.services.key_days import key_days_forget
 from gateway.services.leases import leases_sweep, waiting_sweep
 from gateway.services.place import IDEMPOTENCY_TTL
@@ -116,7 +117,7 @@ def usage_fold(now: datetime) -> None:
 
 
 def retention(now: datetime) -> None:
-    if retention_due(now):
+    if retention_due(now) or deleted_due(now):
         tasks.retention_run.delay()
 
 

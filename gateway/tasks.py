@@ -13,7 +13,7 @@ from gateway import webhooks_out
 from gateway.audit import audit_due, audit_keep
 from gateway.importing import imports_run
 from gateway.notices import free_calls_tell
-from gateway.services import generation_settle, retention
+from gateway.services import deleting, generation_settle, retention
 from gateway.services.leases import fault_note, leases_renew, outcomes_chase, render_failed_retry
 from gateway.site import status, status_history
 from inference.broker import HEARTBEAT_TASK, LOG_TASK, OUTCOME_TASK, PROGRESS_TASK
@@ -85,8 +85,9 @@ def models_import() -> None:
 
 @shared_task(name="gateway.tasks.retention")
 def retention_run() -> None:
-    """Delete prompts and pictures that are over their time."""
+    """Delete prompts and pictures that are over their time, and for good what was deleted a week ago."""
     retention.retention_sweep(now=timezone.now())
+    deleting.deleted_sweep(now=timezone.now())
 
 
 @shared_task(name="gateway.tasks.notices")

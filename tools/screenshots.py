@@ -59,6 +59,7 @@ SIGNED_IN = (
     "/limits",
     "/dashboard/requests",
     "/dashboard/gallery",
+    "/dashboard/gallery/deleted",
     "/dashboard/shares",
     "/dashboard/billing",
     "/dashboard/billing/ledger",

@@ -16,9 +16,9 @@ from accounts.models import Account, ApiKey, Membership, User
 from billing.models import LedgerEntry, UsageBucket
 from billing.money import usd_text
 from gateway.dashboard.usage import neutral
-from gateway.models import Collection, SharedLink, WebhookDelivery
+from gateway.models import Collection, DeletedCall, SharedLink, WebhookDelivery
 from inference.models import Generation
-from inference.storage import FileMissing, get_storage
+from inference.storage import FileMissing, deleted_key, get_storage
 
 README = """This is everything that this service keeps of the account.
 
@@ -26,12 +26,13 @@ account.json     the account, its members and what they did
 keys.json        API keys: of the keys themselves only digests are kept, which are left out here
 calls.jsonl      every call, one a line: what was asked, what came of it, what it cost
 gallery.json     collections of calls, and links by which strangers see pictures
+deleted.jsonl    calls that were deleted and can still be brought back
 webhooks.jsonl   messages that were sent to your addresses
 ledger.csv       every movement of money
 usage.csv        the counts that usage and bills are made of
-pictures/        the pictures that are still kept, by call
+pictures/        the pictures that are still kept, by call; those of deleted calls as well
 """
-SECRET_COLUMNS = ("digest", "lookup")
+SECRET_COLUMNS = ("digest", "lookup", "secret")
 
 
 class Pipe(io.RawIOBase):
@@ -62,9 +63,11 @@ def account_zip(account: Account) -> Iterator[bytes]:
         archive.writestr("keys.json", _json([_plain(key) for key in ApiKey.objects.filter(account=account)]))
         yield pipe.taken()
         calls = Generation.objects.filter(account_id=account.pk).order_by("id")
+        deleted = DeletedCall.objects.filter(account_id=account.pk).order_by("pk")
         deliveries = WebhookDelivery.objects.filter(account_id=account.pk).order_by("id")
         for name, lines in (
             ("calls.jsonl", _json_lines(calls)),
+            ("deleted.jsonl", _json_lines(deleted)),
             ("webhooks.jsonl", _json_lines(deliveries)),
             ("ledger.csv", _ledger(account)),
             ("usage.csv", _usage(account)),
@@ -73,7 +76,7 @@ def account_zip(account: Account) -> Iterator[bytes]:
                 for line in lines:
                     file.write(line)
                     yield pipe.taken()
-        for key, data in _pictures(calls):
+        for key, data in _pictures(calls, deleted):
             # Pictures are compressed already.
             archive.writestr(zipfile.ZipInfo(f"pictures/{key.rpartition('/')[2]}"), data)
             yield pipe.taken()
@@ -153,11 +156,20 @@ def _usage(account: Account) -> Iterator[bytes]:
     return _csv(names, (list(row) for row in rows.iterator(chunk_size=2000)))
 
 
-def _pictures(calls: QuerySet[Generation]) -> Iterator[tuple[str, bytes]]:
+def _pictures(calls: QuerySet[Generation], deleted: QuerySet[DeletedCall]) -> Iterator[tuple[str, bytes]]:
+    """Each by the key that it stands or stood under."""
     storage = get_storage()
+    for key, place in _places(calls, deleted):
+        try:
+            yield key, storage.read(place)
+        except FileMissing:
+            continue
+
+
+def _places(calls: QuerySet[Generation], deleted: QuerySet[DeletedCall]) -> Iterator[tuple[str, str]]:
     for generation in calls.filter(erased_at=None, images_delivered__gt=0).iterator(chunk_size=200):
         for image in generation.images:
-            try:
-                yield image["key"], storage.read(image["key"])
-            except FileMissing:
-                continue
+            yield image["key"], image["key"]
+    for call in deleted.iterator(chunk_size=200):
+        for image in call.images:
+            yield image["key"], deleted_key(image["key"], secret=call.secret)

@@ -15,11 +15,12 @@ from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.dashboard.chosen import back_to, chosen_ids
+from gateway.dashboard.deleted import calls_delete, deleted_of
 from gateway.dashboard.export import Pipe
 from gateway.dashboard.pictures import Picture, Shown
 from gateway.dashboard.requests import generations_of
@@ -34,12 +35,11 @@ from gateway.services.gallery import (
     collection_take_out,
     favourite_turn,
 )
-from gateway.services.retention import generation_forget, keeps_for
+from gateway.services.retention import keeps_for
 from inference.models import Generation, GenerationState
 from inference.storage import FileMissing, get_storage
 
 PER_PAGE = 24
-ZIP_MAX = 100
 NAME_CHARS_MAX = 60
 
 
@@ -123,6 +123,7 @@ def gallery(request: AccountRequest) -> HttpResponse:
         "opened": next((one for one in collections if one.pk == filters.collection_id), None),
         "favourites": favourites_among(account.pk, [shown.id for shown in shown_rows]),
         "shared_count": SharedLink.objects.filter(account_id=account.pk, revoked_at=None).count(),
+        "deleted_count": deleted_of(account.pk, timezone.now()).count(),
         "back": request.get_full_path(),
         "may_change": request.role in MAKERS,
     }
@@ -145,8 +146,8 @@ def favourites_among(account_id: int, ids: list[int]) -> set[int]:
 @account_page(section="gallery")
 @require_http_methods(["GET", "HEAD", "POST"])
 def gallery_zip(request: AccountRequest) -> StreamingHttpResponse:
-    """The chosen generations' pictures (`id`, repeated), at most ZIP_MAX, one after the other through memory."""
-    ids = _chosen(request.POST if request.method == "POST" else request.GET)
+    """The chosen generations' pictures (`id`, repeated), at most CHOSEN_MAX, one after the other through memory."""
+    ids = chosen_ids(request.POST if request.method == "POST" else request.GET)
     found = generations_of(request.account).filter(pk__in=ids, state=GenerationState.SUCCEEDED)
     pictures = [picture for generation in found for picture in Shown(generation).pictures]
     if not pictures:
@@ -160,11 +161,9 @@ def gallery_zip(request: AccountRequest) -> StreamingHttpResponse:
 @require_POST
 def gallery_delete(request: AccountRequest) -> HttpResponse:
     """Delete the prompts and all pictures of the chosen calls; their accounting lines stay."""
-    now, chosen = timezone.now(), generations_of(request.account).filter(pk__in=_chosen(request.POST))
-    gone = sum(generation_forget(generation, now=now) for generation in chosen)
-    if gone:
-        messages.success(request, f"The prompts and pictures of {gone} calls are deleted.")
-    return _back(request)
+    if not calls_delete(request, list(generations_of(request.account).filter(pk__in=chosen_ids(request.POST)))):
+        messages.error(request, "Choose pictures to delete first.")
+    return back_to(request)
 
 
 @account_page(section="gallery", roles=MAKERS)
@@ -175,22 +174,22 @@ def gallery_favourite(request: AccountRequest) -> HttpResponse:
     if generation_id is None or not generations_of(request.account).filter(pk=generation_id).exists():
         raise Http404
     favourite_turn(account_id=request.account.pk, generation_id=generation_id, now=timezone.now())
-    return _back(request)
+    return back_to(request)
 
 
 @account_page(section="gallery", roles=MAKERS)
 @require_POST
 def gallery_collect(request: AccountRequest) -> HttpResponse:
     """Put the chosen calls into the named collection, an old or a new one."""
-    name, chosen = " ".join(request.POST.get("name", "").split())[:NAME_CHARS_MAX], _chosen(request.POST)
+    name, chosen = " ".join(request.POST.get("name", "").split())[:NAME_CHARS_MAX], chosen_ids(request.POST)
     if not name or not chosen:
         messages.error(request, "Choose pictures, and give the collection a name.")
-        return _back(request)
+        return back_to(request)
     try:
         found = collection_add(account_id=request.account.pk, name=name, generation_ids=chosen, now=timezone.now())
     except GalleryProblem as problem:
         messages.error(request, str(problem))
-        return _back(request)
+        return back_to(request)
     messages.success(request, f"They are in the collection {name}.")
     return redirect(f"{reverse('dashboard:gallery')}?collection={found.pk}")
 
@@ -199,9 +198,9 @@ def gallery_collect(request: AccountRequest) -> HttpResponse:
 @require_POST
 def gallery_take_out(request: AccountRequest, collection_id: int) -> HttpResponse:
     collection_take_out(
-        account_id=request.account.pk, collection_id=collection_id, generation_ids=_chosen(request.POST)
+        account_id=request.account.pk, collection_id=collection_id, generation_ids=chosen_ids(request.POST)
     )
-    return _back(request)
+    return back_to(request)
 
 
 @account_page(section="gallery", roles=MAKERS)
@@ -210,17 +209,6 @@ def gallery_collection_delete(request: AccountRequest, collection_id: int) -> Ht
     if collection_delete(account_id=request.account.pk, collection_id=collection_id):
         messages.success(request, "The collection is gone. Its pictures are still in the gallery.")
     return redirect("dashboard:gallery")
-
-
-def _back(request: AccountRequest) -> HttpResponse:
-    """To the view of the gallery that the form stood in."""
-    back = request.POST.get("back", "")
-    own = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("dashboard:gallery"))
-    return redirect(back if own else "dashboard:gallery")
-
-
-def _chosen(values: QueryDict) -> list[int]:
-    return [int(text) for text in values.getlist("id")[:ZIP_MAX] if text.isdecimal() and len(text) < 19]
 
 
 def _zip(pictures: list[Picture]) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,12 +17,14 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import Account
 from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
+from gateway.dashboard.deleted import calls_delete, deleted_of
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.usage_selection import moment_of
 from gateway.ids import generation_id_floor
 from gateway.models import SharedLink, WebhookAttempt
 from gateway.services import generation_cancel
-from gateway.services.retention import generation_forget, keeps_for
+from gateway.services.deleting import call_delete
+from gateway.services.retention import erased_after, keeps_for
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
 from inference.models import Generation, GenerationState, ImageModel
@@ -145,6 +146,7 @@ def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
         "used": (generation.result or {}).get("used", {}),
         "may_change": request.role in MAKERS,
         "model": ImageModel.objects.filter(model_id=generation.model_id, published=True).first(),
+        "deleted": deleted_of(request.account.pk, timezone.now()).filter(pk=generation.pk).first(),
         "link": link,
         "link_url": link and base_url(request) + reverse("site:shared", kwargs={"token": link.token}),
     }
@@ -192,11 +194,12 @@ def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
 @require_POST
 def request_delete(request: AccountRequest, generation_id: int) -> HttpResponse:
     """Delete the prompt and the pictures of one call; its accounting line stays. A script gets JSON."""
-    gone = generation_forget(call_of(request, generation_id), now=timezone.now())
+    call = call_of(request, generation_id)
     if "application/json" in request.headers.get("Accept", ""):
+        kept_until = erased_after(request.account, call.created_at)
+        gone = call_delete(generation=call, kept_until=kept_until, now=timezone.now())
         return JsonResponse({"status": "success", "deleted": gone})
-    if gone:
-        messages.success(request, "The prompt and the pictures are deleted. The accounting line stays.")
+    calls_delete(request, [call])
     return redirect("dashboard:request", generation_id=generation_id)
 
 

@@ -3,7 +3,7 @@ did, and what accounts make of their pictures."""
 
 from gateway.models.audit import AuditRun, StaffAction
 from gateway.models.features import Feature, FeatureOff
-from gateway.models.gallery import Collection, CollectionItem, SharedLink
+from gateway.models.gallery import Collection, CollectionItem, DeletedCall, SharedLink
 from gateway.models.idempotency import IdempotencyRecord
 from gateway.models.imports import ImportKind, ImportState, ModelImport
 from gateway.models.leadership import Leadership
@@ -27,6 +27,7 @@ __all__ = [
     "AuditRun",
     "Collection",
     "CollectionItem",
+    "DeletedCall",
     "DeliveryState",
     "Feature",
     "FeatureOff",

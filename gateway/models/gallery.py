@@ -1,8 +1,10 @@
-"""What an account makes of its pictures: links by which strangers see them, and named collections of calls."""
+"""What an account makes of its pictures: links by which strangers see them, named collections of calls, and what was
+deleted and can still be brought back.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -64,3 +66,33 @@ class CollectionItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.generation_id} in {self.collection_id}"
+
+
+class DeletedCall(models.Model):
+    """A deleted call until it is gone for good: what its own row does not say any more.
+
+    `kept` holds its words as they were (inference.erasing.WORDS) and the ids of its collections. Its pictures wait
+    under names with `secret` in them, all of them since `put_away_at`. From `remove_at` on nothing brings it back.
+    """
+
+    generation_id = models.BigIntegerField(primary_key=True)
+    account_id = models.BigIntegerField()
+    deleted_at = models.DateTimeField()
+    remove_at = models.DateTimeField(db_index=True)
+    put_away_at = models.DateTimeField(null=True)
+    secret = models.CharField(max_length=32)
+    kept = models.JSONField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["account_id", "-deleted_at"], name="deleted_call_by_account"),
+            models.Index(fields=["deleted_at"], name="deleted_call_left", condition=Q(put_away_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"deleted call {self.generation_id}"
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        """The pictures as its generation had them, under the keys where they stood."""
+        return self.kept["result"]["images"] if self.kept["result"] else []

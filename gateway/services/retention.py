@@ -13,8 +13,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.models import Account
 from gateway.ids import generation_id_floor
-from gateway.models import CollectionItem, SharedLink, WebhookDelivery
-from inference.erasing import generation_erase
+from gateway.services.deleting import call_forget
 from inference.models import Generation
 
 # Who keeps nothing still has this long to fetch a result.
@@ -73,20 +72,9 @@ def _account_sweep(account: Account, now: datetime, limit: int) -> int:
         # What is under way ends within the hour; the run after that goes on from here.
         if not generation.settled:
             break
-        generation_forget(generation, now=now)
+        call_forget(generation, now=now)
         done.append(generation.pk)
     if done:
         behind = Q(erased_to_id=None) | Q(erased_to_id__lt=done[-1])
         Account.objects.filter(behind, pk=account.pk).update(erased_to_id=done[-1])
     return len(done)
-
-
-def generation_forget(generation: Generation, *, now: datetime) -> bool:
-    """Erase one call, the messages that told of it and the links that showed it; False when it is under way or was
-    erased before."""
-    if not generation.settled:
-        return False
-    CollectionItem.objects.filter(generation_id=generation.pk).delete()
-    SharedLink.objects.filter(generation_id=generation.pk, revoked_at=None).update(revoked_at=now)
-    WebhookDelivery.objects.filter(account_id=generation.account_id, generation_id=generation.pk).delete()
-    return generation_erase(generation, now=now)

@@ -62,6 +62,13 @@ def component(parser: Parser, token: Token) -> ComponentNode:
 
 
 @register.filter
+def undone_ids(message: Any) -> list[str]:
+    """The calls that a message offers to bring back: its extra tags are "undo" and their ids. Else none."""
+    word, *ids = str(message.extra_tags or "").split() or [""]
+    return ids if word == "undo" else []
+
+
+@register.filter
 def at(values: Mapping[Any, Any], key: Any) -> Any:
     """What a table made by the view has for `key`; nothing where it has none."""
     return values.get(key, "")

@@ -34,6 +34,9 @@ class Storage(Protocol):
     def delete(self, key: str) -> None:
         """Absent files are no error."""
 
+    def move(self, key: str, to: str) -> None:
+        """Absent files are no error: what is moved already stays moved."""
+
     def url(self, key: str) -> str:
         """Where a client finds the file, also before it stands: a path of this service, or a whole URL."""
 

@@ -59,6 +59,12 @@ class FileStorage:
         with contextlib.suppress(NotADirectoryError):
             self.path(key).unlink(missing_ok=True)
 
+    def move(self, key: str, to: str) -> None:
+        target = self.path(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.path(key).replace(target)
+
     def url(self, key: str) -> str:
         return f"/media/{key_checked(key)}"
 

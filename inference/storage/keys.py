@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-OUTPUTS, INPUTS, TEMPORARY = "generations", "inputs", "temp"
-# Pictures that clients were promised an address for. Inputs are somebody's own photographs: never served.
+OUTPUTS, INPUTS, TEMPORARY, DELETED = "generations", "inputs", "temp", "deleted"
+# Pictures that clients were promised an address for. Never served: inputs, which are somebody's own photographs, and
+# what was deleted and can still be brought back.
 SERVED = (OUTPUTS, TEMPORARY)
 KEY_LENGTH_MAX = 200
 PREVIEW_ENDING = "preview.jpg"
@@ -64,6 +65,11 @@ def is_preview(key: str) -> bool:
 def input_key(*, sha256: str, extension: str) -> str:
     """Equal inputs share one file."""
     return key_checked(f"{INPUTS}/{sha256}.{extension}")
+
+
+def deleted_key(key: str, *, secret: str) -> str:
+    """Where a deleted picture waits. Its former address does not tell this one: a bucket may be public."""
+    return key_checked(f"{DELETED}/{secret}-{key.rpartition('/')[2]}")
 
 
 def expiry_epoch_s(key: str) -> int | None:

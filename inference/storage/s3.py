@@ -105,6 +105,16 @@ class S3Storage:
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.address.bucket, Key=key_checked(key))
 
+    def move(self, key: str, to: str) -> None:
+        """A copy inside the store, then the end of the first: whoever is killed between the two leaves both."""
+        source = {"Bucket": self.address.bucket, "Key": key_checked(key)}
+        try:
+            with _missing(key):
+                self._client.copy_object(Bucket=self.address.bucket, Key=key_checked(to), CopySource=source)
+        except FileMissing:
+            return
+        self.delete(key)
+
     def url(self, key: str) -> str:
         """A temporary file is always found through us: a link into the store would outlive its 24 hours."""
         if self.address.public_url and expiry_epoch_s(key) is None:

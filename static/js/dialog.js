@@ -1,4 +1,5 @@
-// Dialogs: data-dialog="<id>" opens one; data-open opens itself; data-confirm on a form asks before it is sent.
+// Dialogs: data-dialog="<id>" opens one; data-open opens itself; data-confirm on a form, or on the button that sends it,
+// asks first.
 // The browser's own <dialog> traps the focus, closes with Escape and gives the focus back.
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-dialog]");
@@ -12,10 +13,11 @@ document.addEventListener("click", (event) => {
 for (const dialog of document.querySelectorAll("dialog[data-open]")) dialog.showModal();
 
 document.addEventListener("submit", (event) => {
-  const form = event.target.closest("form[data-confirm]");
-  if (!form || form.dataset.sure !== undefined) return;
+  const form = event.target;
+  const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+  if (!question || form.dataset.sure !== undefined) return;
   event.preventDefault();
-  confirmed(form.dataset.confirm, event.submitter?.textContent ?? "Go on").then((sure) => {
+  confirmed(question, event.submitter?.textContent ?? "Go on").then((sure) => {
     if (!sure) return;
     form.dataset.sure = "";
     form.requestSubmit(event.submitter);

@@ -53,12 +53,26 @@ async function share(job, event) {
   }
 }
 
+// All pictures of the call make room for one note, and come back in its place.
 async function remove(job) {
-  if (!await confirmed("Delete the prompt and all pictures of this call for good? Its accounting line stays.", "Delete")) return;
+  const figures = [...document.querySelectorAll(`[data-call="${job.id}"]`)];
   try {
     await post(job, "delete");
-    for (const shown of document.querySelectorAll(`[data-call="${job.id}"]`)) shown.remove();
-    announce("Deleted");
+    const note = make("p", { className: "small dim" }, "Deleted, for good in a week. ", button("Undo", "Undo the deletion of this call", undo));
+    figures[0].before(note);
+    for (const shown of figures) shown.hidden = true;
+    announce("Deleted. Undo stands in its place.");
+
+    async function undo() {
+      try {
+        await post(job, "restore");
+        note.remove();
+        for (const shown of figures) shown.hidden = false;
+        announce("It is back");
+      } catch (problem) {
+        announce(problem.message);
+      }
+    }
   } catch (problem) {
     announce(problem.message);
   }

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import Account, Membership, Role, User
 from gateway.models import StaffAction
-from gateway.services.retention import generation_forget
+from gateway.services.deleting import call_forget
 from inference.models import Generation, ImageModel
 from inference.storage import get_storage
 from tests.conftest import Member
@@ -38,7 +38,7 @@ def test_a_call_becomes_an_example_and_its_picture_stays(as_owner: Client, own: 
     key = str(example["picture"])
     assert key != own.images[0]["key"]
     assert example["call"] == {"prompt": "a red circle <b>", "width": "256", "height": "256", "seed": 7}
-    generation_forget(own, now=timezone.now())
+    call_forget(own, now=timezone.now())
     assert get_storage().exists(key)
     for page in ("/models/local/demo", "/console/models/demo/edit"):
         assert key in as_owner.get(page).content.decode()

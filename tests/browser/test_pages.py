@@ -23,9 +23,7 @@ MORE_SIGNED_IN = (
     "/dashboard/requests?state=failed",
     "/dashboard/gallery?q=nothing",
     "/dashboard/shares?revoked=1",
-    "/accounts/password/change/",
     "/accounts/2fa/totp/activate/",
-    "/accounts/3rdparty/",
 )
 
 

@@ -42,6 +42,11 @@ ACCESS: dict[str, tuple[object, object]] = {
     "gallery_collect": (None, MAKERS),
     "take_out": (None, MAKERS),
     "collection_delete": (None, MAKERS),
+    "deleted": (E, None),
+    "deleted_picture": (E, None),
+    "restore": (None, MAKERS),
+    "remove": (None, MAKERS),
+    "request_restore": (None, MAKERS),
     "shares": (E, None),
     "share": (None, MAKERS),
     "share_revoke": (None, MAKERS),
@@ -85,7 +90,7 @@ SOMEBODY_ELSE_TESTS = (
 )
 NUMBERS = {
     **dict.fromkeys(("key_id", "generation_id", "delivery_id", "invitation_id", "member_id"), 1),
-    **dict.fromkeys(("link_id", "collection_id"), 1),
+    **dict.fromkeys(("link_id", "collection_id", "index"), 1),
     "token": "x" * 40,
 }
 

@@ -21,6 +21,8 @@ from gateway.errors import RateLimited
 from gateway.ids import generation_id_new
 from gateway.limits import limit_scopes, limiter
 from gateway.ratelimit import Uncounted
+from gateway.services.deleting import call_remove
+from inference.erasing import pictures_erase
 from inference.errors import GenerationNotFound
 from inference.models import Generation
 from inference.selectors import generation_of
@@ -107,10 +109,9 @@ def delete_image(call: Call, route: Route, given_id: str) -> Reply:
         generation = generation_of(account_id=caller.account_id, generation_id=id_of(call, given_id))
     else:
         generation = _by_address(caller.account_id, address)
-    storage = get_storage()
-    for key in generation.spec["output_keys"]:
-        storage.delete(key)
-        storage.delete(key.rpartition(".")[0] + ".txt")
+    pictures_erase(generation)
+    # Deleted on the site before, so that it could be brought back: no more.
+    call_remove(account_id=caller.account_id, generation_id=generation.pk, now=call.now)
     message = "The pictures of this generation were deleted."
     return Reply({"status": "success", "id": generation.pk, "message": message, "messege": message})
 

@@ -180,6 +180,12 @@ class TestDeleting:
         assert client.get(url).status_code == 404
         assert api.post(f"v7/images/delete/{done['id']}")["id"] == done["id"]
 
+    def test_a_fetch_says_so_from_then_on(self, api, done):
+        api.post("v3/delete_image", request_id=done["id"])
+        reply = api.post(f"v7/images/fetch/{done['id']}")
+        assert (reply["status"], reply["output"], reply["meta"]["prompt"]) == ("success", [], "x")
+        assert reply["notes"][-1] == "The pictures of this call were deleted."
+
     def test_a_stranger_cannot(self, api_of, charlie, done):
         stranger = api_of(charlie)
         assert stranger.post("v3/delete_image", image=done["future_links"][0])["code"] == "generation_not_found"

@@ -81,7 +81,7 @@ def test_a_store_that_is_away_costs_the_preview_and_not_the_reply(api, running, 
 
 def test_what_a_killed_worker_left_goes_with_the_call_s_files(running):
     get_storage().write(running.spec["preview_key"], PNG, "image/jpeg")
-    files_delete(running)
+    files_delete(running.spec, running.result)
     assert not get_storage().exists(running.spec["preview_key"])
 
 

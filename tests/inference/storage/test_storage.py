@@ -75,6 +75,13 @@ class TestEveryStore:
         storage.delete("inputs/abc.png")
         assert not storage.exists("inputs/abc.png")
 
+    def test_a_moved_file_stands_at_its_new_key_alone_however_often_it_is_moved(self, storage):
+        storage.write("generations/abc-0.png", PNG, "image/png")
+        for _ in range(2):
+            storage.move("generations/abc-0.png", "deleted/secret-abc-0.png")
+        assert not storage.exists("generations/abc-0.png")
+        assert storage.read("deleted/secret-abc-0.png") == PNG
+
     @pytest.mark.parametrize("key", ESCAPES)
     def test_a_key_never_leaves_the_store(self, storage, key):
         for act in (storage.read, storage.open, storage.exists, storage.delete, storage.url):
@@ -82,6 +89,9 @@ class TestEveryStore:
                 act(key)
         with pytest.raises(KeyRefused):
             storage.write(key, b"x", "image/png")
+        for key_and_place in ((key, "generations/a.png"), ("generations/a.png", key)):
+            with pytest.raises(KeyRefused):
+                storage.move(*key_and_place)
         with pytest.raises(KeyRefused):
             storage.presign(key, expires_s=60) if isinstance(storage, S3Storage) else storage.path(key)
 
@@ -123,8 +133,8 @@ class TestKeys:
         assert expiry_epoch_s("temp/abc.png") == 0
 
     def test_inputs_are_never_served(self):
-        served = {key: is_served(key) for key in ("generations/a.png", "temp/a.png", "inputs/a.png", "models/a.bin")}
-        assert served == {"generations/a.png": True, "temp/a.png": True, "inputs/a.png": False, "models/a.bin": False}
+        served = {key: is_served(key) for key in ("generations/a.png", "temp/a.png", "inputs/a.png", "deleted/a.png")}
+        assert served == {"generations/a.png": True, "temp/a.png": True, "inputs/a.png": False, "deleted/a.png": False}
 
     def test_a_token_cannot_smuggle_a_path(self):
         with pytest.raises(KeyRefused):
