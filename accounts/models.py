@@ -58,6 +58,8 @@ class Account(models.Model):
     suspended_reason = models.CharField(max_length=300, blank=True)
     # Days that prompts and pictures are kept; None follows the installation's setting, 0 deletes them within the hour.
     retention_days = models.PositiveIntegerField(null=True, blank=True)
+    # Pictures tell in their own files how they were made: prompt, seed, settings (inference.engine.parameters).
+    parameters_in_pictures = models.BooleanField(default=True, db_default=True)
     # Of generations up to this id nothing is left to delete (gateway.services.retention).
     erased_to_id = models.BigIntegerField(null=True, editable=False)
     # Closed by its owner: nobody is a member any more, and only what was counted and paid is kept.

@@ -29,6 +29,7 @@ class KeyRecord:
     expires_at: datetime | None
     revoked_at: datetime | None
     suspended_reason: str | None
+    parameters_in_pictures: bool
 
 
 def key_by_lookup(lookup: str) -> KeyRecord | None:
@@ -52,6 +53,7 @@ def key_by_lookup(lookup: str) -> KeyRecord | None:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
         suspended_reason=(account.suspended_reason or "contact the operator") if account.suspended_at else None,
+        parameters_in_pictures=account.parameters_in_pictures,
     )
 
 

@@ -25,11 +25,12 @@ from PIL import Image
 
 from inference.broker import LOG_TASK, OUTCOME_TASK
 from inference.engine import EngineImage, EngineOutput, RenderFailed
+from inference.engine.parameters import parameters_text
 from inference.engine.spec import ModelRef, RenderedImage, RenderResult, RenderSpec
 from inference.log_tail import masked, tail
 from inference.machine import Machine
 from inference.measures import Fill, Measures
-from inference.pictures import encode, input_keys, parameters_text
+from inference.pictures import encode, input_keys
 from inference.storage import Storage
 from inference.watching import Watch
 
@@ -147,7 +148,7 @@ class RenderNode:
         if work.cancelled:
             work.job.cancel()
         output: EngineOutput = work.job.result(timeout=spec.deadline_s)
-        images = tuple(self._files.map(lambda image: self._store(spec, image), output.images))
+        images = tuple(self._files.map(lambda image: self._store(spec, image, output.used), output.images))
         self.measures.rendered(images=len(images), wait_ms=output.wait_ms, load_ms=output.load_ms, run_ms=output.run_ms)
         error = output.error
         return RenderResult(
@@ -169,9 +170,10 @@ class RenderNode:
         image.load()
         return image
 
-    def _store(self, spec: RenderSpec, image: EngineImage) -> RenderedImage:
+    def _store(self, spec: RenderSpec, image: EngineImage, used: dict[str, Any]) -> RenderedImage:
         key = spec.output_keys[image.index]
-        data, content_type = encode(image.image, key=key, parameters=parameters_text(spec, image.seed))
+        parameters = parameters_text(spec, used, seed=image.seed)
+        data, content_type = encode(image.image, key=key, parameters=parameters)
         self.storage.write(key, data, content_type)
         return RenderedImage(
             index=image.index,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from inference.engine.parameters import exif_text, png_text
 from inference.engine.spec import RenderSpec
 
 FORMATS = {"png": ("PNG", "image/png"), "jpg": ("JPEG", "image/jpeg"), "webp": ("WEBP", "image/webp")}
@@ -21,30 +21,11 @@ def input_keys(spec: RenderSpec) -> list[str]:
 
 
 def encode(image: Image.Image, *, key: str, parameters: str) -> tuple[bytes, str]:
-    """The file's bytes and content type, by the key's ending; a PNG carries its parameters as text."""
+    """The file's bytes and content type, by the key's ending. The parameters stand beside the pixels, not in them."""
     format_name, content_type = FORMATS[key.rsplit(".", 1)[-1]]
     buffer = io.BytesIO()
     if format_name == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("parameters", parameters)
-        image.save(buffer, "PNG", pnginfo=info, compress_level=4)
+        image.save(buffer, "PNG", pnginfo=png_text(parameters), compress_level=4)
     else:
-        image.convert("RGB").save(buffer, format_name, quality=92)
+        image.convert("RGB").save(buffer, format_name, quality=92, exif=exif_text(parameters))
     return buffer.getvalue(), content_type
-
-
-def parameters_text(spec: RenderSpec, seed: int) -> str:
-    """What makes this picture again, as JSON: never an account, an address or a key."""
-    return json.dumps(
-        {
-            "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt,
-            "model_id": spec.model.model_id,
-            "width": spec.width_px,
-            "height": spec.height_px,
-            "num_inference_steps": spec.num_inference_steps,
-            "guidance_scale": spec.guidance_scale,
-            "scheduler": spec.scheduler,
-            "seed": seed,
-        }
-    )

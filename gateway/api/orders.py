@@ -91,7 +91,7 @@ def order_build(
         endpoint=endpoint,
         api_version=version,
         model=model,
-        spec=_spec(arguments, model, size, call, caller.account_id, temporary="temp" in options, watched=watched),
+        spec=_spec(arguments, model, size, call, caller, temporary="temp" in options, watched=watched),
         reply=options | ({"adjusted": fields.adjusted} if fields.adjusted else {}),
         instant_response=instant_response,
         webhook_url=webhook_url,
@@ -180,7 +180,7 @@ def _spec(
     model: CatalogueModel,
     size: Size,
     call: Call,
-    account_id: int,
+    caller: Caller,
     *,
     temporary: bool,
     watched: bool,
@@ -190,7 +190,7 @@ def _spec(
     samples = arguments.get("samples", 1)
     return RenderSpec(
         token=token,
-        account=str(account_id),
+        account=str(caller.account_id),
         model=ModelRef(
             model_id=model.model_id,
             family=model.family,
@@ -206,5 +206,6 @@ def _spec(
             output_key(token=token, index=index, expires_epoch_s=expires_epoch_s) for index in range(samples)
         ),
         preview_key=preview_key(token=token, expires_epoch_s=now_epoch_s + settings.TEMP_LINK_TTL_S) if watched else "",
+        parameters_in_pictures=caller.key.parameters_in_pictures,
         **arguments,
     )

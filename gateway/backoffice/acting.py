@@ -13,7 +13,7 @@ from billing.models import Wallet
 from gateway.backoffice.actions import account_target, staff_action_record
 from gateway.models import Collection, SharedLink, WebhookReceiver, WebhookSecret
 
-_ACCOUNT = ("name", "time_zone", "retention_days", "closed_at")
+_ACCOUNT = ("name", "time_zone", "retention_days", "parameters_in_pictures", "closed_at")
 _WALLET = (
     "plan_code", "continue_from_funds", "spend_warn_microusd", "spend_limit_microusd", "low_balance_microusd",
 )  # fmt: skip

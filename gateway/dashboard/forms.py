@@ -233,6 +233,12 @@ class ProfileForm(forms.Form):
         required=False,
         help_text=lazy(_retention_help, str)(),
     )
+    parameters_in_pictures = forms.BooleanField(
+        label="Write prompt and settings into the pictures",
+        required=False,
+        help_text="As text in the file, for programs that read it. Turn it off when whoever gets your pictures"
+        " shall not see your prompts. It holds for pictures made from then on.",
+    )
 
     @classmethod
     def of(cls, account: Account) -> ProfileForm:
@@ -241,5 +247,6 @@ class ProfileForm(forms.Form):
                 "name": account.name,
                 "time_zone": account.time_zone,
                 "retention_days": account.retention_days,
+                "parameters_in_pictures": account.parameters_in_pictures,
             }
         )

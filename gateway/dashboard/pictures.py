@@ -9,6 +9,8 @@ from typing import Any
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from inference.engine.parameters import parameters_text, settings_used
+from inference.engine.spec import RenderSpec
 from inference.models import Generation, GenerationState
 from inference.storage import expiry_epoch_s, get_storage
 
@@ -80,6 +82,28 @@ class Shown:
     def cover(self) -> Picture | None:
         images = self.generation.images
         return _picture(images[0]) if images else None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its pictures were really drawn with, the first one's seed among it; empty for what was not drawn."""
+        return settings_used(self._spec, self._used, seed=self._seed)
+
+    @property
+    def parameters(self) -> str:
+        """The text in the first picture's file; empty where there is none."""
+        return parameters_text(self._spec, self._used, seed=self._seed)
+
+    @property
+    def _spec(self) -> RenderSpec:
+        return RenderSpec.from_dict(self.generation.spec)
+
+    @property
+    def _used(self) -> dict[str, Any]:
+        return (self.generation.result or {}).get("used") or {}
+
+    @property
+    def _seed(self) -> int:
+        return int(next((image["seed"] for image in self.generation.images), self.generation.spec["seed"]))
 
     @property
     def wait_ms(self) -> float | None:

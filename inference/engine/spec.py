@@ -205,6 +205,7 @@ class RenderSpec(Message):
     self_attention: bool = False
     deterministic: bool = False
     output_format: str = "png"
+    parameters_in_pictures: bool = True
     output_keys: tuple[str, ...] = ()
     preview_key: str = ""
     attempt: int = 1

@@ -74,7 +74,7 @@ def test_a_render_stores_every_picture_at_its_promised_key(tmp_path, sent):
     for image in result.images:
         opened = Image.open(io.BytesIO((tmp_path / image.key).read_bytes()))
         assert opened.size == (64, 64)
-        assert f'"seed": {image.seed}' in opened.text["parameters"]
+        assert f", Seed: {image.seed}, " in opened.text["parameters"]
 
 
 def test_an_attempt_is_rendered_once_and_its_outcome_given_again(tmp_path, sent):

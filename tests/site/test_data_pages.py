@@ -20,6 +20,7 @@ from gateway.services.retention import retention_sweep
 from inference.models import Generation
 from tests.conftest import Member
 from tests.gateway.test_retention import made, stands
+from tests.site.test_log_and_gallery import deliver
 from tests.support.orders import place
 
 PASSWORD = "correct horse battery"
@@ -153,12 +154,26 @@ class TestLeaving:
 
 class TestSettings:
     def test_a_change_stands_in_the_record_and_no_change_does_not(self, as_alice: Client, alice: Member) -> None:
-        form = {"name": "Studio", "time_zone": "Europe/Berlin", "retention_days": "7"}
+        form = {"name": "Studio", "time_zone": "Europe/Berlin", "retention_days": "7", "parameters_in_pictures": "on"}
         for _ in range(2):
             as_alice.post("/dashboard/profile/account", form)
         assert Account.objects.get(pk=alice.account.pk).retention_days == 7
         events = AccountEvent.objects.filter(action="changed settings:").values_list("target", flat=True)
         assert list(events) == ["name, time zone, retention days"]
+
+    def test_pictures_made_from_then_on_keep_their_settings_to_themselves(
+        self, as_alice: Client, alice: Member
+    ) -> None:
+        told = []
+        for choice in ({"parameters_in_pictures": "on"}, {}):
+            form = {"name": "Studio", "time_zone": "UTC", "retention_days": ""} | choice
+            as_alice.post("/dashboard/profile/account", form)
+            caches_clear()
+            call = deliver(as_alice)
+            page = as_alice.get(f"/dashboard/requests/{call.pk}").content.decode()
+            assert "<dt>Seed</dt><dd>7</dd>" in page
+            told.append((call.spec["parameters_in_pictures"], "In the picture" in page))
+        assert told == [(True, True), (False, False)]
 
     def test_a_person_s_colours_follow_to_another_browser(self, as_alice: Client, alice: Member) -> None:
         as_alice.post("/dashboard/profile/person", {"name": "Alice", "theme": "dark"})
