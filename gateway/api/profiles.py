@@ -16,7 +16,8 @@ SizeFrom = Literal["model", "image"] | tuple[int, int]
 class Profile:
     """One kind of generation. Names are those of the API's fields; the first of `init` is the one that errors name.
 
-    `steps` and `guidance_scale` None are the model's own. `single_output`: the reply's output is one text, as the
+    `steps` and `guidance_scale` None are the model's own; a `guidance_scale` holds for models without one of their own
+    (see sampling.guidance_default). `single_output`: the reply's output is one text, as the
     older upscaling routes had it.
     """
 

@@ -117,7 +117,7 @@ def test_a_picture_is_checked_apart_from_drawing(api, flagged):
 class TestExtending:
     @pytest.mark.parametrize("path", [f"{EDITING}/outpaint", f"{EDITING}/outpainting"])
     def test_the_canvas_is_the_documented_one_within_the_models_limits(self, api, path):
-        ImageModel.objects.filter(model_id="demo").update(side_px_max=1024)
+        ImageModel.objects.filter(model_id="demo").update(side_px_max=1024, guidance_scale_default=7.5)
         body = api.post(path, image=text(picture()))
         drawn = spec()
         assert (drawn["operation"], drawn["width_px"], drawn["height_px"]) == ("outpaint", 1024, 720)
@@ -125,6 +125,12 @@ class TestExtending:
         assert (drawn["prompt"], drawn["negative_prompt"]) == ("high quality", "low quality")
         assert (drawn["num_inference_steps"], drawn["guidance_scale"]) == (10, 8.0)
         assert body["meta"]["temp"] == "yes"
+
+    @pytest.mark.parametrize(("own", "drawn_with"), [(7.5, 8.0), (3.0, 3.0), (0.0, 0.0)])
+    def test_a_model_with_a_guidance_of_its_own_keeps_it(self, api, own, drawn_with):
+        ImageModel.objects.filter(model_id="demo").update(guidance_scale_default=own)
+        api.post(f"{EDITING}/outpaint", image=text(picture()))
+        assert spec()["guidance_scale"] == drawn_with
 
     def test_what_is_asked_goes_before(self, api):
         api.post(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gateway.api.inputs import Unusable, base64_bytes, own_key, source_bytes
 from gateway.errors import AddressRefused
-from inference.models import Generation
+from inference.models import Generation, ImageModel
 from inference.storage import get_storage
 from tests.gateway.api.conftest import render
 from tests.support.receiver import receiving, reply
@@ -121,7 +121,14 @@ def test_editing_keeps_the_size_of_the_picture(api):
     body = sent(api, text(picture(size=(333, 222))), "v6/image_editing/inpaint", mask_image=text(picture()))
     assert (body["meta"]["width"], body["meta"]["height"]) == (328, 216)
     drawn = Generation.objects.get().spec
-    assert (drawn["num_inference_steps"], drawn["guidance_scale"], drawn["operation"]) == (30, 5.0, "inpaint")
+    assert (drawn["num_inference_steps"], drawn["operation"]) == (30, "inpaint")
+
+
+@pytest.mark.parametrize(("own", "drawn_with"), [(7.5, 5.0), (3.5, 3.5)])
+def test_editing_has_the_documented_guidance_unless_the_model_has_its_own(api, own, drawn_with):
+    ImageModel.objects.filter(model_id="demo").update(guidance_scale_default=own)
+    sent(api, text(picture()), "v6/image_editing/inpaint", mask_image=text(picture()))
+    assert Generation.objects.get().spec["guidance_scale"] == drawn_with
 
 
 # --- our own results as inputs ----------------------------------------------------------------------------------------
