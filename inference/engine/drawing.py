@@ -29,6 +29,8 @@ DRAWS = (Operation.TEXT_TO_IMAGE, *DRAWS_FROM_PICTURE)
 OUTPAINT_STRENGTH = 1.0
 # highres_fix redraws the enlarged picture: enough to add detail, too little to change what is where.
 HIGHRES_STRENGTH = 0.5
+# Beyond twice or below a quarter of the area that a network was made for, pictures come out odd.
+AREA_SHARE_MIN, AREA_SHARE_MAX = 0.25, 2.0
 # Panorama windows move by this share of their side, as in diffusers' panorama pipeline (8 of 64 latents).
 PANORAMA_STRIDES = 8
 
@@ -68,6 +70,7 @@ class Drawing:
         self.conditions: tuple[Condition, ...] = ()
         self.views = self._views()
         self.first_size = self._first_size()
+        self._tell_odd_size()
         if spec.deterministic:
             report.note("deterministic: every picture was drawn in forwards of its own.")
 
@@ -219,6 +222,18 @@ class Drawing:
             return None
         unit = self.family.size_unit(self.model)
         return (max(round(width_px * factor / unit), 1) * unit, max(round(height_px * factor / unit), 1) * unit)
+
+    def _tell_odd_size(self) -> None:
+        native_px = self._native_latents() * self.model.scale
+        if not native_px or self.views or self.first_size:
+            return
+        width_px, height_px = self.size
+        share = width_px * height_px / native_px**2
+        if AREA_SHARE_MIN <= share <= AREA_SHARE_MAX:
+            return
+        far = "above" if share > 1 else "below"
+        made_for = f"the {native_px} x {native_px} px that this model was made for: expect odd pictures"
+        self.report.note(f"{width_px} x {height_px} px is far {far} {made_for}.")
 
     # --- Model settings -----------------------------------------------------------------------------------------------
 

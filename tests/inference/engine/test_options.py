@@ -233,6 +233,23 @@ def test_a_size_that_the_latents_cannot_hold_is_rounded_and_said(bench: Bench) -
     assert output.used["width_px"] == 64
 
 
+@pytest.mark.parametrize(("side_px", "said"), [(24, "far below"), (32, ""), (88, ""), (128, "far above")])
+def test_a_size_far_from_the_models_own_is_said(bench: Bench, side_px: int, said: str) -> None:
+    """The tiny model's network was made for 64 px a side."""
+    (output,) = bench.finish(bench.submit(spec(SD15, width_px=side_px, height_px=side_px)))
+    assert output.images[0].image.size == (side_px, side_px)
+    assert [note for note in output.notes if "made for" in note] == (
+        [f"{side_px} x {side_px} px is {said} the 64 x 64 px that this model was made for: expect odd pictures."]
+        if said
+        else []
+    )
+
+
+def test_a_large_picture_that_is_drawn_by_the_models_own_size_is_not_odd(bench: Bench) -> None:
+    (output,) = bench.finish(bench.submit(spec(SD15, width_px=128, height_px=128, highres_fix=True)))
+    assert not any("made for" in note for note in output.notes)
+
+
 def test_of_several_pictures_the_first_is_drawn_from_and_said(bench: Bench) -> None:
     pictures = {"in": noise_picture(), "second": noise_picture(seed=1)}
     jobs = [
