@@ -75,7 +75,7 @@ def caller_authenticate(*, key: str | None, address: str, now: datetime, origin:
     if caller is None:
         address_fail(address, now_ms=int(now.timestamp() * 1000))
         raise KeyInvalid
-    _require_usable(caller.key, address, origin, now)
+    key_require_usable(caller.key, address=address, origin=origin, now=now)
     return caller
 
 
@@ -95,7 +95,8 @@ def _load(lookup: str, now: datetime) -> Caller | None:
     return Caller(record, terms_of(record.account_id, now=now)) if record else None
 
 
-def _require_usable(record: KeyRecord, address: str, origin: str, now: datetime) -> None:
+def key_require_usable(record: KeyRecord, *, address: str, origin: str, now: datetime) -> None:
+    """What holds for a key whoever presents it: not ended, its account not suspended, from where it may be used."""
     if record.revoked_at is not None and record.revoked_at <= now:
         raise KeyRevoked
     if record.expires_at is not None and record.expires_at <= now:

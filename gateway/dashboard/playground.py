@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -22,8 +23,9 @@ from accounts.models import ApiKey
 from accounts.selectors import key_by_lookup
 from accounts.services import key_create
 from billing.entitlements import terms_of
-from gateway.api.authentication import SCOPE_GENERATE, Caller
+from gateway.api.authentication import SCOPE_GENERATE, Caller, key_require_usable
 from gateway.api.errors import answer_to, error_body
+from gateway.api.last_use import key_used
 from gateway.api.orders import order_build
 from gateway.api.pace import place_and_eta
 from gateway.api.parsing import Call, client_address
@@ -82,9 +84,11 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
 def place(
     request: AccountRequest, model: ImageModel, *, operation: str, fields: dict[str, Any], now: datetime
 ) -> Generation:
-    """One call under the account's playground key. Raises what an API call would be refused with."""
+    """One call under the account's playground key. Raises what an API call would be refused with, and notes the key's
+    use like it."""
     caller = playground_caller(request, now)
     endpoint, profile = ROUTES[operation]
+    key_require_usable(caller.key, address=client_address(request), origin=base_url(request), now=now)
     call = Call(
         key=None,
         fields=fields | {"model_id": model.model_id, "instant_response": "yes", "previews": "yes"},
@@ -95,13 +99,16 @@ def place(
         caller=caller,
     )
     order = order_build(call, endpoint=endpoint, version=endpoint[:2], profile=profile, caller=caller, body_digest="")
-    return generation_place(caller=caller, order=order, idempotency_key=None, now=now).generation
+    placed = generation_place(caller=caller, order=order, idempotency_key=None, now=now).generation
+    key_used(key_id=caller.key_id, address=call.address, endpoint=endpoint, now=now)
+    return placed
 
 
 def playground_caller(request: AccountRequest, now: datetime) -> Caller:
-    """The account as a caller under its playground key, made at the first use or after it was revoked."""
+    """The account as a caller under its playground key, made at the first use or after it has ended."""
     mine = ApiKey.objects.filter(account=request.account, name=KEY_NAME, revoked_at=None, scopes=[SCOPE_GENERATE])
-    lookup = mine.values_list("lookup", flat=True).first()
+    usable = mine.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    lookup = usable.values_list("lookup", flat=True).first()
     if lookup is None:
         made = key_create(account=request.account, name=KEY_NAME, now=now, scopes=(SCOPE_GENERATE,))
         lookup = made.api_key.lookup

@@ -14,8 +14,10 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import ApiKey, Membership, Role
+from accounts.services import account_suspend
 from billing.models import UsageDay, Wallet
 from billing.services import funds_grant, plan_assign
+from gateway.api import last_use
 from inference.models import Adapter, Generation
 from tests.conftest import Member
 
@@ -45,6 +47,35 @@ def test_its_key_has_no_text_that_anybody_saw(as_alice: Client, alice: Member) -
     key = ApiKey.objects.get(account=alice.account, name="Playground")
     assert key.scopes == ["generate"]
     assert Generation.objects.filter(key_id=key.pk).count() == 2
+
+
+def test_its_key_tells_its_last_use_like_any_other(as_alice: Client, alice: Member) -> None:
+    last_use._uses.clear()
+    as_alice.post(RUN, FIELDS | {"width": "99999"}, headers=JSON)
+    assert last_use.flush() == 0
+    as_alice.post(RUN, FIELDS, headers=JSON, REMOTE_ADDR="203.0.113.7")
+    assert last_use.flush() == 1
+    key = ApiKey.objects.get(account=alice.account, name="Playground")
+    assert (key.last_used_address, key.last_used_endpoint) == ("203.0.113.7", "v7/images/text-to-image")
+    assert "/images/text-to-image, 203.0.113.7" in as_alice.get("/dashboard/keys").content.decode()
+
+
+def test_its_key_holds_for_it_too(as_alice: Client, alice: Member) -> None:
+    as_alice.post(RUN, FIELDS, headers=JSON)
+    mine = ApiKey.objects.filter(account=alice.account, name="Playground")
+    mine.update(networks=["198.51.100.0/24"])
+    refused = as_alice.post(RUN, FIELDS, headers=JSON, REMOTE_ADDR="203.0.113.7")
+    assert (refused.status_code, refused.json()["code"]) == (403, "address_denied")
+    mine.update(expires_at=timezone.now())
+    assert as_alice.post(RUN, FIELDS, headers=JSON).status_code == 202
+    assert mine.count() == 2
+
+
+def test_a_suspended_account_makes_nothing(as_alice: Client, alice: Member) -> None:
+    account_suspend(account=alice.account, reason="a payment was disputed.", now=timezone.now())
+    refused = as_alice.post(RUN, FIELDS, headers=JSON)
+    assert (refused.status_code, refused.json()["code"]) == (403, "account_suspended")
+    assert not Generation.objects.exists()
 
 
 def test_a_plain_form_leads_to_the_call_s_own_page(as_alice: Client) -> None:
