@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.utils.translation import gettext
+
+# Fields that hold words of ours, which have translations where they are marked.
+WORDS = frozenset({"reason", "scope"})
+
 
 class DomainError(Exception):
     """Something went wrong."""
@@ -12,9 +17,18 @@ class DomainError(Exception):
 
     def __init__(self, **fields: Any) -> None:
         self.fields = fields
-        template = " ".join((type(self).__doc__ or "").split())
-        self.message = template.format(**fields)
+        self.message = self._template().format(**fields)
         super().__init__(self.message)
+
+    @classmethod
+    def _template(cls) -> str:
+        return " ".join((cls.__doc__ or "").split())
+
+    @property
+    def said(self) -> str:
+        """The message in the reader's language, for pages. Programs are answered with `message`, which is English."""
+        fields = {name: gettext(str(value)) if name in WORDS else value for name, value in self.fields.items()}
+        return gettext(self._template()).format(**fields)
 
 
 class KeyMissing(DomainError):

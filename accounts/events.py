@@ -5,10 +5,36 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext_noop as _
 
 from accounts.models import Account, AccountEvent, User
 
 TARGET_CHARACTERS = 200
+# Rows keep the English words; pages look them up. Any other word shows as it is.
+ACTIONS = (
+    _("invited"),
+    _("withdrew the invitation of"),
+    _("joined"),
+    _("changed the role of"),
+    _("left"),
+    _("removed"),
+    _("made the key"),
+    _("rolled the key"),
+    _("changed the key"),
+    _("revoked the key"),
+    _("a leak was reported, which revoked the key"),
+    _("the operator revoked the key"),
+    _("logged in"),
+    _("changed the own password"),
+    _("reset the own password"),
+    _("added a second factor"),
+    _("removed a second factor"),
+    _("made new recovery codes"),
+    _("shared the call"),
+    _("revoked the link to the call"),
+    _("changed settings:"),
+    _("exported all data"),
+)
 
 
 def event_record(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts.events import event_record
 from accounts.models import Account, Invitation, Membership, Role, User
@@ -46,10 +47,11 @@ def invitation_create(
     email = email.strip().lower()
     Account.objects.select_for_update().get(pk=account.pk)
     if Membership.objects.filter(account=account, user__email=email).exists():
-        raise TeamProblem(f"{email} is a member already.")
+        raise TeamProblem(gettext("%(email)s is a member already.") % {"email": email})
     others = Invitation.objects.filter(account=account, expires_at__gt=now).exclude(email=email)
     if others.count() >= INVITATIONS_OPEN_MAX:
-        raise TeamProblem(f"{INVITATIONS_OPEN_MAX} invitations are open, which is the most: withdraw one first.")
+        full = gettext("%(count)s invitations are open, which is the most: withdraw one first.")
+        raise TeamProblem(full % {"count": INVITATIONS_OPEN_MAX})
     Invitation.objects.filter(account=account, email=email).delete()
     token = secrets.token_urlsafe(TOKEN_BYTES)
     invitation = Invitation.objects.create(
@@ -61,9 +63,7 @@ def invitation_create(
         created_at=now,
         expires_at=now + INVITATION_LIFE,
     )
-    event_record(
-        account=account, actor=by, action="invited", target=f"{email} as {role.label.lower()}", address=address, now=now
-    )
+    event_record(account=account, actor=by, action="invited", target=f"{email}: {role}", address=address, now=now)
     return NewInvitation(invitation, token)
 
 
@@ -91,12 +91,13 @@ def invitation_accept(*, token: str, user: User, now: datetime, address: str = "
     """Join, once. Raises TeamProblem when the link is used up, or was meant for another address."""
     found = invitation_find(token=token, now=now)
     if found is None:
-        raise TeamProblem("This invitation was used, withdrawn, or is older than a week: ask for a new one.")
+        raise TeamProblem(gettext("This invitation was used, withdrawn, or is older than a week: ask for a new one."))
     if found.email != user.email.lower():
-        raise TeamProblem(f"This invitation is for {found.email}: log in with that address.")
+        other = gettext("This invitation is for %(email)s: log in with that address.")
+        raise TeamProblem(other % {"email": found.email})
     deleted, _ = Invitation.objects.filter(pk=found.pk).delete()
     if not deleted:
-        raise TeamProblem("This invitation was used a moment ago.")
+        raise TeamProblem(gettext("This invitation was used a moment ago."))
     member, new = Membership.objects.get_or_create(
         account=found.account, user=user, defaults={"role": found.role, "created_at": now}
     )
@@ -117,7 +118,7 @@ def member_role_set(
         _keep_an_owner(account, member)
     member.role = role
     member.save(update_fields=["role"])
-    target = f"{member.user.email} to {role.label.lower()}"
+    target = f"{member.user.email}: {role}"
     event_record(account=account, actor=by, action="changed the role of", target=target, address=address, now=now)
     return member
 
@@ -144,4 +145,4 @@ def _locked(account: Account, member_id: int) -> Membership | None:
 
 def _keep_an_owner(account: Account, leaving: Membership) -> None:
     if not Membership.objects.filter(account=account, role=Role.OWNER).exclude(pk=leaving.pk).exists():
-        raise TeamProblem("An account needs an owner: make somebody else one first.")
+        raise TeamProblem(gettext("An account needs an owner: make somebody else one first."))

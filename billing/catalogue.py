@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from billing.models import Plan, Price
 
 SEEDED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,7 +16,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "free",
         "name": "Free",
-        "summary": "100 calls a day, no card.",
+        "summary": _("100 calls a day, no card."),
         "calls_per_minute": 10,
         "queued_calls": 2,
         "free_calls_per_day": 100,
@@ -22,7 +24,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "payg",
         "name": "Pay as you go",
-        "summary": "100 free calls a day, then per image from prepaid funds.",
+        "summary": _("100 free calls a day, then per image from prepaid funds."),
         "calls_per_minute": 1000,
         "queued_calls": 5,
         "free_calls_per_day": 100,
@@ -32,7 +34,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "standard",
         "name": "Standard",
-        "summary": "10,000 calls a month on every model.",
+        "summary": _("10,000 calls a month on every model."),
         "monthly_price_cents": 4700,
         "stripe_lookup_key": "std_month",
         "calls_per_minute": 1000,
@@ -43,7 +45,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "unlimited",
         "name": "Unlimited",
-        "summary": "Unlimited calls on the Stable Diffusion families.",
+        "summary": _("Unlimited calls on the Stable Diffusion families."),
         "monthly_price_cents": 2900,
         "stripe_lookup_key": "unlimited_month",
         "calls_per_minute": 1000,
@@ -54,7 +56,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "premium",
         "name": "Premium",
-        "summary": "Unlimited calls on every model.",
+        "summary": _("Unlimited calls on every model."),
         "monthly_price_cents": 19_900,
         "stripe_lookup_key": "premium_month",
         "calls_per_minute": 5000,
@@ -65,7 +67,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "enterprise",
         "name": "Enterprise",
-        "summary": "Render workers of your own and limits to measure.",
+        "summary": _("Render workers of your own and limits to measure."),
         "monthly_price_cents": 29_900,
         "stripe_lookup_key": "enterprise_month",
         "calls_per_minute": 10_000,
@@ -77,7 +79,7 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "metered",
         "name": "Metered",
-        "summary": "Per image, invoiced after the month. The operator gives it, with a monthly limit.",
+        "summary": _("Per image, invoiced after the month. The operator gives it, with a monthly limit."),
         "calls_per_minute": 1000,
         "queued_calls": 10,
         "pays_from_funds": True,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from billing import ledger, stripe_client
 from billing.arrears import arrears_review, taken_back, wallet_lock
@@ -61,7 +62,7 @@ def _book(dispute: Dispute, top_up: TopUp, status: str, now: datetime) -> None:
         amount_microusd=amount_microusd,
         op_key=f"dispute:{dispute.stripe_id}",
         now=now,
-        note="The card's holder contests a payment",
+        note=gettext_noop("The card's holder contests a payment"),
     )
     if status not in RESTORED:
         return
@@ -72,6 +73,6 @@ def _book(dispute: Dispute, top_up: TopUp, status: str, now: datetime) -> None:
         amount_microusd=amount_microusd,
         op_key=f"dispute_won:{dispute.stripe_id}",
         now=now,
-        note="The dispute ended in your favour",
+        note=gettext_noop("The dispute ended in your favour"),
     )
     arrears_review(account_id=top_up.account_id)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, OuterRef, Q, Sum, Value
 from django.db.models.functions import Concat
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.models import ApiKey
 from billing import mails
@@ -52,7 +56,7 @@ def _accounts(now: datetime) -> None:
     for wallet in watched.iterator():
         spent = spent_in_month(account_id=wallet.pk, now=now)
         if wallet.spend_limit_microusd:
-            _steps(wallet.pk, "Your account", "account", spent, wallet.spend_limit_microusd, now)
+            _steps(wallet.pk, gettext_lazy("Your account"), "account", spent, wallet.spend_limit_microusd, now)
         if wallet.spend_warn_microusd and spent >= wallet.spend_warn_microusd:
             mails.spending_warned(
                 account_id=wallet.pk,
@@ -67,13 +71,21 @@ def _postpaid(now: datetime) -> None:
     counted = dict(rows.values_list("account_id", "counted_microusd"))
     for wallet in Wallet.objects.filter(pk__in=counted, postpaid_limit_microusd__gt=0):
         assert wallet.postpaid_limit_microusd is not None
-        _steps(wallet.pk, "Post-paid use", "postpaid", counted[wallet.pk], wallet.postpaid_limit_microusd, now)
+        _steps(
+            wallet.pk,
+            gettext_lazy("Post-paid use"),
+            "postpaid",
+            counted[wallet.pk],
+            wallet.postpaid_limit_microusd,
+            now,
+        )
 
 
 def _keys(now: datetime) -> None:
     watched = Q(budget_microusd__gt=0) | Q(warn_microusd__gt=0)
     for key in ApiKey.objects.filter(watched, revoked_at=None).iterator():
-        spent, scope = spent_in_month(account_id=key.account_id, now=now, key_id=key.pk), f'The key "{key.name}"'
+        spent = spent_in_month(account_id=key.account_id, now=now, key_id=key.pk)
+        scope = format_lazy(gettext_lazy('The key "{name}"'), name=key.name)
         if key.budget_microusd:
             _steps(key.account_id, scope, f"key{key.pk}", spent, key.budget_microusd, now)
         if key.warn_microusd and spent >= key.warn_microusd:
@@ -86,7 +98,9 @@ def _keys(now: datetime) -> None:
             )
 
 
-def _steps(account_id: int, scope: str, name: str, spent_microusd: int, limit_microusd: int, now: datetime) -> None:
+def _steps(
+    account_id: int, scope: mails.Scope, name: str, spent_microusd: int, limit_microusd: int, now: datetime
+) -> None:
     """The highest step that is reached; the lower ones count as told."""
     reached = [step for step in STEPS_PERCENT if spent_microusd * 100 >= step * limit_microusd]
     if reached:
@@ -137,26 +151,34 @@ def _plans(now: datetime) -> None:
     for subscription in watched.order_by("pk").iterator(chunk_size=1_000):
         prefix = f"plan:{subscription.stripe_id}:"
         begun = subscription.created_at > now - NEWS or subscription.stripe_id in known
-        state, subject, text = _plan_news(subscription, begun, now)
+        state = _plan_news(subscription, begun, now)[0]
         if state and prefix + state not in told:
-            mails.plan_told(account_id=subscription.account_id, key=prefix + state, subject=subject, text=text, now=now)
+            words = functools.partial(_plan_words, subscription, begun, now)
+            mails.plan_told(account_id=subscription.account_id, key=prefix + state, words=words, now=now)
 
 
-def _plan_news(subscription: Subscription, begun: bool, now: datetime) -> tuple[str, str, str]:
+def _plan_words(subscription: Subscription, begun: bool, now: datetime) -> tuple[str, list[str]]:
+    """In the language that is active."""
+    return _plan_news(subscription, begun, now)[1]
+
+
+def _plan_news(subscription: Subscription, begun: bool, now: datetime) -> tuple[str, tuple[str, list[str]]]:
     """What to tell of a subscription as it stands: a name of the fact, empty for none, with subject and text. `begun`:
     its beginning is news or was told."""
     standing = standing_of(subscription, now)
-    name = plan_in_force(subscription.plan_code, now).name
+    plan = {"plan": plan_in_force(subscription.plan_code, now).name}
     if subscription.status == "canceled":
-        ended = f"Your plan {name} has ended. Your funds stay yours: calls are paid from free calls and funds now."
-        return "ended", f"{name} has ended", ended
+        ended = _("Your plan %(plan)s has ended. Your funds stay yours: calls are paid from free calls and funds now.")
+        return "ended", (_("%(plan)s has ended") % plan, [ended % plan])
     if standing.tone == "bad":
         since = subscription.past_due_since or subscription.period_start
-        return f"stopped:{subscription.status}:{since:%Y%m%d%H%M}", f"{name} gives nothing at present", standing.text
+        subject = _("%(plan)s gives nothing at present") % plan
+        return f"stopped:{subscription.status}:{since:%Y%m%d%H%M}", (subject, [standing.text])
     if subscription.status == "past_due":
-        return "", "", ""  # each failed payment is told when its message comes
+        return "", ("", [])  # each failed payment is told when its message comes
     if subscription.ends_at:
-        ends = date_text(subscription.ends_at)
-        return f"ending:{subscription.ends_at:%Y%m%d}", f"{name} ends on {ends}", standing.text
+        subject = _("%(plan)s ends on %(day)s") % (plan | {"day": date_text(subscription.ends_at)})
+        return f"ending:{subscription.ends_at:%Y%m%d}", (subject, [standing.text])
     told = f"is:{subscription.price_id}" if begun else ""
-    return told, f"Your plan is {name}", f"{name} holds for your calls now. {standing.text}"
+    holds = _("%(plan)s holds for your calls now.") % plan
+    return told, (_("Your plan is %(plan)s") % plan, [f"{holds} {standing.text}"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, Sum
+from django.utils.translation import gettext, gettext_noop
 
 from accounts.errors import DomainError
 from accounts.models import Account
@@ -17,14 +18,17 @@ from billing.entitlements import month_of
 from billing.errors import CardDeclined, PaymentProviderRefused, RechargeRefused
 from billing.models import AutoRecharge, TopUp, TopUpState
 from billing.models.payments import public_id_new
-from billing.money import MICROUSD_PER_CENT, usd_text
+from billing.money import MICROUSD_PER_CENT
 from billing.topups import MAXIMUM_CENTS, MINIMUM_CENTS, topup_credit, topup_end
+from billing.wording import dollars
 
 FAILURES_MAX = 3
 RETRY_AFTER = timedelta(hours=1)
 # Stripe keeps an idempotency key for a day: within it, asking again answers what happened.
 SAME_QUESTION = timedelta(hours=23)
 PER_RUN = 50
+# Reasons are kept in English and looked up where people read them.
+NEEDS_PERSON = gettext_noop("your bank asks for you; please add funds by hand once.")
 
 
 def recharge_set(
@@ -32,9 +36,10 @@ def recharge_set(
 ) -> AutoRecharge:
     """Raises RechargeRefused for amounts that make no sense together."""
     if not MINIMUM_CENTS <= amount_cents <= MAXIMUM_CENTS:
-        raise RechargeRefused(reason=f"the amount must be at least ${usd_text(MINIMUM_CENTS * MICROUSD_PER_CENT)}.")
+        least = dollars(MINIMUM_CENTS * MICROUSD_PER_CENT)
+        raise RechargeRefused(reason=gettext("the amount must be at least %(amount)s.") % {"amount": least})
     if monthly_cap_cents < amount_cents:
-        raise RechargeRefused(reason="the monthly cap is below a single recharge.")
+        raise RechargeRefused(reason=gettext_noop("the monthly cap is below a single recharge."))
     row, _ = AutoRecharge.objects.update_or_create(
         account=account,
         defaults={
@@ -152,7 +157,7 @@ def _charge(top_up: TopUp, *, again: bool, now: datetime) -> None:
     if intent["status"] == "succeeded":
         _succeeded(top_up, str(intent["id"]), now)
     elif intent["status"] != "processing":
-        _failed(top_up, "your bank asks for you; please add funds by hand once.", now)
+        _failed(top_up, NEEDS_PERSON, now)
 
 
 def _charged_before(top_up: TopUp, now: datetime) -> dict[str, Any] | None:
@@ -163,14 +168,14 @@ def _charged_before(top_up: TopUp, now: datetime) -> dict[str, Any] | None:
         created_from_s=int(top_up.created_at.timestamp()) - 3600,
     )
     if found is None and now > top_up.created_at + SAME_QUESTION:
-        raise RechargeRefused(reason="the payment provider never answered.")
+        raise RechargeRefused(reason=gettext_noop("the payment provider never answered."))
     return found
 
 
 def _charge_card(top_up: TopUp) -> dict[str, Any]:
     method = card_saved(top_up.account_id)
     if method is None:
-        raise RechargeRefused(reason="there is no saved card.")
+        raise RechargeRefused(reason=gettext_noop("there is no saved card."))
     return stripe_client.payment_intent_create_off_session(
         topup_id=top_up.public_id,
         account_id=str(top_up.account_id),
@@ -183,7 +188,7 @@ def _charge_card(top_up: TopUp) -> dict[str, Any]:
 
 def _reason(problem: DomainError) -> str:
     if problem.fields.get("needs_person"):
-        return "your bank asks for you; please add funds by hand once."
+        return NEEDS_PERSON
     return str(problem.fields["reason"])
 
 
@@ -198,11 +203,7 @@ def _failed(top_up: TopUp, reason: str, now: datetime) -> None:
         return
     wish = AutoRecharge.objects.filter(pk=top_up.account_id)
     wish.update(failures_in_row=F("failures_in_row") + 1, next_attempt_at=now + RETRY_AFTER)
-    stopped = bool(
-        wish.filter(failures_in_row__gte=FAILURES_MAX).update(
-            enabled=False, stopped_reason=f"It failed {FAILURES_MAX} times: {reason}"[:200]
-        )
-    )
+    stopped = bool(wish.filter(failures_in_row__gte=FAILURES_MAX).update(enabled=False, stopped_reason=reason[:200]))
     mails.recharge_failed(
         account_id=top_up.account_id, reference=top_up.public_id, reason=reason, stopped=stopped, now=now
     )

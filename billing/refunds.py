@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Sum
+from django.utils.translation import gettext_noop
 
 from accounts.models import User
 from billing import ledger, stripe_client
@@ -151,6 +152,6 @@ def refund_end(*, refund: Refund, succeeded: bool, now: datetime) -> None:
         amount_microusd=microusd_from_cents(refund.amount_cents),
         op_key=f"refund_reversed:{refund.public_id}",
         now=now,
-        note="The refund failed",
+        note=gettext_noop("The refund failed"),
     )
     arrears_review(account_id=refund.top_up.account_id)

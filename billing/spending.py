@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from django.db import connection
 from django.db.models import F, Sum
+from django.utils.translation import gettext_noop as _
 
 from billing.entitlements import day_of, month_end, month_of
 from billing.errors import SpendLimitReached
@@ -57,7 +58,7 @@ class SpendLimits:
         return found
 
 
-_SCOPES = {WHOLE_ACCOUNT: "this account", INVOICED: "post-paid calls"}
+_SCOPES = {WHOLE_ACCOUNT: _("this account"), INVOICED: _("post-paid calls")}
 
 
 def month_day(moment: datetime) -> date:
@@ -140,7 +141,7 @@ def spend_refusal(limits: SpendLimits, amount_microusd: int, now: datetime) -> S
         if spent + amount_microusd > limit:
             return SpendLimitReached(
                 limit_usd=usd_text(limit, places=2),
-                scope=_SCOPES.get(key_id, "this key"),
+                scope=_SCOPES.get(key_id, _("this key")),
                 period=f"{month_day(now):%B %Y}",
                 resets_at=month_end(now).isoformat(),
             )

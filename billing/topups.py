@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from accounts.models import Account, User
 from billing import ledger, stripe_client
@@ -116,7 +117,7 @@ def topup_apply_session(*, top_up: TopUp, session: dict[str, Any], now: datetime
 
 def topup_failed_later(*, top_up: TopUp) -> None:
     """A delayed payment (a bank debit) did not come."""
-    topup_end(top_up=top_up, state=TopUpState.FAILED, problem="The bank did not pay.")
+    topup_end(top_up=top_up, state=TopUpState.FAILED, problem=gettext_noop("The bank did not pay."))
 
 
 def topup_end(*, top_up: TopUp, state: TopUpState, problem: str) -> bool:
@@ -137,7 +138,7 @@ def topup_credit(*, top_up: TopUp, payment_intent_id: str | None, now: datetime)
         amount_microusd=microusd_from_cents(top_up.amount_cents),
         op_key=f"topup:{top_up.public_id}",
         now=now,
-        note="Auto-recharge" if top_up.origin == TopUp.RECHARGE else "Funds added",
+        note=gettext_noop("Auto-recharge") if top_up.origin == TopUp.RECHARGE else gettext_noop("Funds added"),
         made_by=top_up.made_by,
     )
     arrears_review(account_id=top_up.account_id)
@@ -182,7 +183,9 @@ def topup_refresh(*, top_up: TopUp, now: datetime) -> TopUp:
     if session is None:
         # Nobody was ever sent to a page: after the session's life there can be none.
         if now > top_up.created_at + timedelta(days=1):
-            topup_end(top_up=top_up, state=TopUpState.EXPIRED, problem="It never reached the payment page.")
+            topup_end(
+                top_up=top_up, state=TopUpState.EXPIRED, problem=gettext_noop("It never reached the payment page.")
+            )
         return top_up
     topup_apply_session(top_up=top_up, session=session, now=now)
     if top_up.state == TopUpState.OPEN and session["payment_status"] == "unpaid" and session["status"] == "complete":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,18 +18,26 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("accounts", "billing", "gateway")
+PACKAGES = ("accounts", "billing", "gateway", "inference")
 NAMES = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop"})
+PLURALS = frozenset({"ngettext", "ngettext_lazy"})
+# The docstrings of its subclasses are what pages say of them.
+REFUSAL, REFUSALS = "DomainError", "errors.py"
 LANGUAGES = ("de",)
+# _("text") as a value inside a tag or a variable.
+_VALUE = re.compile(r"""\b_\((?:"([^"]*)"|'([^']*)')\)""")
+
+# One text, or its singular and plural.
+Message = str | tuple[str, str]
 
 
 def po_path(language: str) -> Path:
     return ROOT / "locale" / language / "LC_MESSAGES" / "django.po"
 
 
-def messages_marked() -> dict[str, list[str]]:
+def messages_marked() -> dict[Message, list[str]]:
     """Every marked text, with the files that it stands in."""
-    found: dict[str, list[str]] = {}
+    found: dict[Message, list[str]] = {}
     for name, texts in (*_of_templates(), *_of_modules()):
         for text in texts:
             places = found.setdefault(text, [])
@@ -37,40 +46,54 @@ def messages_marked() -> dict[str, list[str]]:
     return found
 
 
-def _of_templates() -> Iterator[tuple[str, list[str]]]:
+def _of_templates() -> Iterator[tuple[str, list[Message]]]:
     """By Django's own reading of the templates: what it would look up is what is found."""
     from django.template import engines
+    from django.template.base import Lexer, TokenType
     from django.templatetags.i18n import BlockTranslateNode, TranslateNode
 
     engine = engines["django"].engine  # type: ignore[attr-defined]
     for path in sorted((ROOT / "templates").rglob("*.*")):
         name = str(path.relative_to(ROOT / "templates"))
         nodes = engine.get_template(name).nodelist
-        texts = []
+        texts: list[Message] = []
         for node in nodes.get_nodes_by_type(TranslateNode):
             literal = getattr(node.filter_expression.var, "literal", None)
             if isinstance(literal, str):
                 texts.append(literal)
         for node in nodes.get_nodes_by_type(BlockTranslateNode):
             text, _ = node.render_token_list(node.singular)
-            texts.append(text)
+            texts.append((text, node.render_token_list(node.plural)[0]) if node.plural else text)
+        for token in Lexer(path.read_text()).tokenize():
+            if token.token_type in (TokenType.BLOCK, TokenType.VAR):
+                texts.extend(double or single for double, single in _VALUE.findall(token.contents))
         yield f"templates/{name}", texts
 
 
-def _of_modules() -> Iterator[tuple[str, list[str]]]:
+def _of_modules() -> Iterator[tuple[str, list[Message]]]:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             source = path.read_text()
-            if "django.utils.translation" not in source:
+            if "django.utils.translation" not in source and path.name != REFUSALS:
                 continue
-            calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-            yield str(path.relative_to(ROOT)), [text for call in calls if (text := _text_of(call))]
+            nodes = list(ast.walk(ast.parse(source)))
+            texts = [text for node in nodes if isinstance(node, ast.Call) and (text := _text_of(node))]
+            if path.name == REFUSALS:
+                texts.extend(text for node in nodes if isinstance(node, ast.ClassDef) and (text := _refusal_of(node)))
+            yield str(path.relative_to(ROOT)), texts
 
 
-def _text_of(call: ast.Call) -> str:
-    named = isinstance(call.func, ast.Name) and call.func.id in NAMES
-    first = call.args[0] if named and call.args else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+def _text_of(call: ast.Call) -> Message:
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    given = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    if name in PLURALS and len(given) > 1:
+        return given[0], given[1]
+    return given[0] if name in NAMES and given else ""
+
+
+def _refusal_of(node: ast.ClassDef) -> str:
+    is_one = any(isinstance(base, ast.Name) and base.id == REFUSAL for base in node.bases)
+    return " ".join((ast.get_docstring(node) or "").split()) if is_one else ""
 
 
 def catalog_read(language: str) -> Catalog:
@@ -97,9 +120,11 @@ def catalog_updated(language: str) -> Catalog:
     )
     # Without texts that changed, nothing changes.
     updated.creation_date = updated.revision_date = known.creation_date
-    for text, places in sorted(messages_marked().items()):
+    marked = messages_marked()
+    for text in sorted(marked, key=lambda message: message if isinstance(message, str) else message[0]):
         message = known.get(text)
-        updated.add(text, message.string if message else "", locations=[(place, 0) for place in places])
+        told = message.string if message and isinstance(message.id, str) == isinstance(text, str) else ""
+        updated.add(text, told, locations=[(place, 0) for place in marked[text]])
     return updated
 
 
@@ -107,6 +132,10 @@ def compiled(catalog: Catalog) -> bytes:
     out = io.BytesIO()
     write_mo(out, catalog)
     return out.getvalue()
+
+
+def is_translated(string: str | tuple[str, ...] | list[str] | None) -> bool:
+    return bool(string) and all(string or ())
 
 
 def main() -> None:
@@ -117,7 +146,7 @@ def main() -> None:
         with path.open("wb") as file:
             write_po(file, catalog, width=120, include_lineno=False, sort_output=True)
         path.with_suffix(".mo").write_bytes(compiled(catalog))
-        missing = [message.id for message in catalog if message.id and not message.string]
+        missing = [message.id for message in catalog if message.id and not is_translated(message.string)]
         print(f"{language}: {len(catalog)} texts, {len(missing)} without a translation")
         for text in missing:
             print(f"  {text!r}")

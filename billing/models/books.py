@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Never
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, User
 
@@ -65,15 +66,15 @@ class Wallet(models.Model):
 class EntryKind(models.TextChoices):
     """Why money moved. Each kind has one counterpart account, so the books sum to zero by construction."""
 
-    TOP_UP = "top_up", "Top-up"
-    CAPTURE = "capture", "Charge"
-    GRANT = "grant"
-    ADJUSTMENT = "adjustment"
-    REFUND = "refund"
-    REFUND_REVERSED = "refund_reversed", "Refund reversed"
-    DISPUTE = "dispute"
-    DISPUTE_WON = "dispute_won", "Dispute won"
-    INVOICE = "invoice", "Invoice paid"
+    TOP_UP = "top_up", _("Top-up")
+    CAPTURE = "capture", _("Charge")
+    GRANT = "grant", _("Grant")
+    ADJUSTMENT = "adjustment", _("Adjustment")
+    REFUND = "refund", _("Refund")
+    REFUND_REVERSED = "refund_reversed", _("Refund reversed")
+    DISPUTE = "dispute", _("Dispute")
+    DISPUTE_WON = "dispute_won", _("Dispute won")
+    INVOICE = "invoice", _("Invoice paid")
 
 
 class LedgerQuerySet(models.QuerySet["LedgerEntry"]):

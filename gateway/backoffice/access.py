@@ -20,6 +20,7 @@ from django.shortcuts import render
 
 from accounts.models import User
 from accounts.staff import StaffRole, staff_roles_of
+from gateway.site.speech import english
 
 
 class Permission(enum.Enum):
@@ -61,10 +62,11 @@ def permissions_of(user: User) -> frozenset[Permission]:
 
 
 def staff_page(*, section: str, needs: Permission) -> Callable[[View], View]:
-    """Turn a view into a page of the console that `needs` one permission."""
+    """Turn a view into a page of the console that `needs` one permission. The console is written in English."""
 
     def wrap(view: View) -> View:
         @login_required
+        @english
         @functools.wraps(view)
         def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             page = cast(StaffRequest, request)

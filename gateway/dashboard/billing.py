@@ -18,6 +18,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import DomainError
@@ -28,7 +29,7 @@ from billing.errors import PaymentProviderUnavailable, PaymentsNotConfigured
 from billing.models import AutoRecharge, Subscription, SubscriptionAttempt, TopUp, TopUpState, Wallet
 from billing.money import MICROUSD_PER_CENT, cents_from_microusd
 from billing.prices import plans_for_sale
-from billing.recharge import card_page, card_saved, recharge_set
+from billing.recharge import FAILURES_MAX, card_page, card_saved, recharge_set
 from billing.services import wallet_settings
 from billing.standing import standing_of
 from billing.subscriptions import (
@@ -78,6 +79,7 @@ def _page(request: AccountRequest, *, status: int = 200, **forms: Form) -> HttpR
         "funds_form": FundsForm(initial={"nonce": secrets.token_urlsafe(18)}),
         "recharge_form": RechargeForm.of(recharge),
         "recharge": recharge,
+        "failures_max": FAILURES_MAX,
         "limits_form": LimitsForm.of(wallet),
         "subscription": subscription,
         "standing": standing_of(subscription, now) if subscription else None,
@@ -102,7 +104,7 @@ def _lead(request: AccountRequest, page: Callable[[], str]) -> HttpResponse:
     try:
         return _seen_by_nobody(HttpResponseRedirect(page()))
     except DomainError as problem:
-        messages.error(request, problem.message)
+        messages.error(request, problem.said)
         return redirect("dashboard:billing")
 
 
@@ -157,7 +159,7 @@ def funds_done(request: AccountRequest) -> HttpResponse:
     try:
         top_up = topup_refresh(top_up=top_up, now=timezone.now())
     except DomainError as refused:
-        problem = "" if isinstance(refused, PaymentProviderUnavailable) else refused.message
+        problem = "" if isinstance(refused, PaymentProviderUnavailable) else refused.said
     wallet = Wallet.objects.get(pk=request.account.pk)
     waits = top_up.state in (TopUpState.CREATED, TopUpState.OPEN) and not problem
     context = {"top_up": top_up, "amount_microusd": top_up.amount_cents * MICROUSD_PER_CENT, "wallet": wallet}
@@ -222,7 +224,7 @@ def portal_back(request: AccountRequest) -> HttpResponse:
         for subscription in running:
             subscription_refresh(subscription_id=subscription.stripe_id, now=timezone.now())
     except DomainError:
-        messages.info(request, "Changes made in the portal show here within minutes.")
+        messages.info(request, _("Changes made in the portal show here within minutes."))
     return redirect("dashboard:billing")
 
 
@@ -244,9 +246,9 @@ def recharge(request: AccountRequest) -> HttpResponse:
         if row.enabled and card_saved(request.account.pk) is None:
             return _lead(request, lambda: _card_page(request))
     except DomainError as problem:
-        messages.error(request, problem.message)
+        messages.error(request, problem.said)
         return redirect("dashboard:billing")
-    messages.success(request, "Auto-recharge is on." if row.enabled else "Auto-recharge is off.")
+    messages.success(request, _("Auto-recharge is on.") if row.enabled else _("Auto-recharge is off."))
     return redirect("dashboard:billing")
 
 
@@ -270,7 +272,7 @@ def limits(request: AccountRequest) -> HttpResponse:
         low_balance_microusd=data["low_balance"],
     )
     alert_address_set(account_id=request.account.pk, url=data["alert_url"])
-    messages.success(request, "Saved.")
+    messages.success(request, _("Saved."))
     return redirect("dashboard:billing")
 
 
@@ -284,19 +286,31 @@ def invoices(request: AccountRequest) -> HttpResponse:
         customer_id = _customer_of(request)
         rows = stripe_client.invoices_list(customer_id=customer_id) if customer_id else []
     except DomainError as refused:
-        problem = refused.message
+        problem = refused.said
     shown = [
         {
             "number": row["number"] or row["id"],
             "created": moment(row["created"]),
             "amount_microusd": row["total"] * MICROUSD_PER_CENT,
-            "status": row["status"] or "draft",
+            "status": _invoice_state(row["status"] or "draft"),
             "page": row.get("hosted_invoice_url"),
             "pdf": row.get("invoice_pdf"),
         }
         for row in rows
     ]
     return render(request, "dashboard/billing/invoices.html", {"invoices": shown, "problem": problem})
+
+
+def _invoice_state(status: str) -> str:
+    """Stripe's word for it in the reader's; one that Stripe may invent shows as it is."""
+    words = {
+        "draft": _("draft"),
+        "open": _("open"),
+        "paid": _("paid"),
+        "uncollectible": _("given up"),
+        "void": _("void"),
+    }
+    return words.get(status, status)
 
 
 def _customer_of(request: AccountRequest) -> str | None:

@@ -6,9 +6,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from billing.models import AutoRecharge, Wallet
-from billing.money import cents_from_microusd, microusd_from_cents, usd_parse, usd_text
+from billing.money import cents_from_microusd, microusd_from_cents
+from billing.wording import dollars_entered, dollars_to_enter
 from gateway.errors import AddressRefused
 from gateway.http import url_checked
 from gateway.webhooks_out.alerts import alert_address
@@ -26,33 +29,33 @@ class Dollars(forms.CharField):
         if not text:
             return None
         try:
-            amount_microusd = usd_parse(text.replace(",", ""))
+            amount_microusd = dollars_entered(text)
             cents_from_microusd(amount_microusd)
         except ValueError:
-            raise ValidationError("An amount such as 25 or 25.50.") from None
+            raise ValidationError(gettext("An amount such as 25 or 25.50.")) from None
         if amount_microusd < 0:
-            raise ValidationError("Not below zero.")
+            raise ValidationError(gettext("Not below zero."))
         return amount_microusd
 
 
 class FundsForm(forms.Form):
-    amount = Dollars(label="Amount in US$")
+    amount = Dollars(label=_("Amount in US$"))
     nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)
 
 
 class RechargeForm(forms.Form):
     """Opt-in: a saved card adds `amount` whenever less than `threshold` is left."""
 
-    enabled = forms.BooleanField(label="Add funds by itself with my saved card", required=False)
-    threshold = Dollars(label="When less than, US$")
-    amount = Dollars(label="Add, US$")
-    monthly_cap = Dollars(label="At most a month, US$", help_text="Of all recharges of one UTC month.")
+    enabled = forms.BooleanField(label=_("Add funds by itself with my saved card"), required=False)
+    threshold = Dollars(label=_("When less than, US$"))
+    amount = Dollars(label=_("Add, US$"))
+    monthly_cap = Dollars(label=_("At most a month, US$"), help_text=_("Of all recharges of one UTC month."))
 
     @classmethod
     def of(cls, row: AutoRecharge | None) -> RechargeForm:
         row = row or AutoRecharge()
         cents = {"threshold": row.threshold_cents, "amount": row.amount_cents, "monthly_cap": row.monthly_cap_cents}
-        texts = {name: usd_text(microusd_from_cents(value), places=2) for name, value in cents.items()}
+        texts = {name: dollars_to_enter(microusd_from_cents(value)) for name, value in cents.items()}
         return cls(initial={"enabled": row.enabled, **texts})
 
     def cents(self, name: str) -> int:
@@ -62,18 +65,18 @@ class RechargeForm(forms.Form):
 class LimitsForm(forms.Form):
     """Marks and limits of the account's own choice. Empty means none."""
 
-    continue_from_funds = forms.BooleanField(label="Go on from funds where my plan ends", required=False)
-    spend_warn = Dollars(label="Tell me at, US$ a month", required=False)
+    continue_from_funds = forms.BooleanField(label=_("Go on from funds where my plan ends"), required=False)
+    spend_warn = Dollars(label=_("Tell me at, US$ a month"), required=False)
     spend_limit = Dollars(
-        label="Stop at, US$ a month", required=False, help_text="Calls beyond it are refused with 402."
+        label=_("Stop at, US$ a month"), required=False, help_text=_("Calls beyond it are refused with 402.")
     )
-    low_balance = Dollars(label="Tell me when less is left, US$", required=False)
+    low_balance = Dollars(label=_("Tell me when less is left, US$"), required=False)
 
     alert_url = forms.CharField(
-        label="Post these to, https address",
+        label=_("Post these to, https address"),
         required=False,
         max_length=2000,
-        help_text="Signed like your webhooks. The mails come all the same.",
+        help_text=_("Signed like your webhooks. The mails come all the same."),
         widget=forms.URLInput(attrs={"placeholder": "https://example.com/alerts"}),
     )
 
@@ -83,7 +86,7 @@ class LimitsForm(forms.Form):
             if url:
                 url_checked(url, plain_http=False)
         except AddressRefused as refused:
-            raise ValidationError(refused.message) from None
+            raise ValidationError(refused.said) from None
         return url
 
     @classmethod
@@ -93,6 +96,6 @@ class LimitsForm(forms.Form):
             "spend_limit": wallet.spend_limit_microusd,
             "low_balance": wallet.low_balance_microusd,
         }
-        texts = {name: "" if value is None else usd_text(value, places=2) for name, value in amounts.items()}
+        texts = {name: dollars_to_enter(value) for name, value in amounts.items()}
         switches = {"continue_from_funds": wallet.continue_from_funds, "alert_url": alert_address(account_id=wallet.pk)}
         return cls(initial={**switches, **texts})

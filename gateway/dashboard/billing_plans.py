@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from billing import stripe_client
@@ -52,21 +53,21 @@ def _compared(wallet: Wallet, current: Plan, offer: Plan) -> list[tuple[str, str
 
 
 def _facts(plan: Plan, terms: Terms) -> list[tuple[str, str]]:
-    beyond = "Paid from funds" if terms.pays_from_funds else "Refused, unless you go on from funds"
+    beyond = _("Paid from funds") if terms.pays_from_funds else _("Refused, unless you go on from funds")
     return [
-        ("Price a month", money(plan.monthly_price_cents * MICROUSD_PER_CENT)),
-        ("Covered without a limit", _unlimited(terms)),
-        ("Calls of a period", number(plan.period_calls) if plan.period_calls is not None else "None"),
-        ("Free calls a UTC day", number(terms.free_calls_per_day) if terms.free_calls_per_day else "None"),
-        ("Beyond all that", "Nothing is" if terms.covers("*") else beyond),
-        ("Calls a minute", number(terms.calls_per_minute)),
-        ("Calls queued at once", number(terms.queued_calls)),
-        ("Render workers", "Your own" if terms.dedicated_workers else "Shared"),
+        (_("Price a month"), money(plan.monthly_price_cents * MICROUSD_PER_CENT)),
+        (_("Covered without a limit"), _unlimited(terms)),
+        (_("Calls of a period"), number(plan.period_calls) if plan.period_calls is not None else _("None")),
+        (_("Free calls a UTC day"), number(terms.free_calls_per_day) if terms.free_calls_per_day else _("None")),
+        (_("Beyond all that"), _("Nothing is") if terms.covers("*") else beyond),
+        (_("Calls a minute"), number(terms.calls_per_minute)),
+        (_("Calls queued at once"), number(terms.queued_calls)),
+        (_("Render workers"), _("Your own") if terms.dedicated_workers else _("Shared")),
     ]
 
 
 def _unlimited(terms: Terms) -> str:
     if terms.covers("*"):
-        return "Every model"
+        return _("Every model")
     names = price_names()
-    return ", ".join(names.get(code, code) for code in terms.unlimited_price_codes) or "Nothing"
+    return ", ".join(names.get(code, code) for code in terms.unlimited_price_codes) or _("Nothing")

@@ -18,6 +18,7 @@ from billing.money import usd_text
 from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.billing_ledger import month_asked
 from gateway.dashboard.usage import neutral
+from gateway.site.speech import english
 
 
 @account_page(section="billing")
@@ -33,7 +34,6 @@ def _facts(account: Account, start: datetime) -> dict[str, Any]:
     within = mine.filter(created_at__gte=start, created_at__lt=month_end(start))
     opening = mine.filter(created_at__lt=start).aggregate(s=Sum("amount_microusd"))["s"] or 0
     kinds = list(within.values("kind").annotate(total=Sum("amount_microusd"), entries=Count("id")).order_by("kind"))
-    names = dict(EntryKind.choices)
     used = UsageBucket.objects.filter(account_id=account.pk, bucket__gte=start, bucket__lt=month_end(start))
     by_model = used.values("model_id").annotate(
         made=Sum("calls"), images_made=Sum("images"), spent=Sum("amount_microusd")
@@ -43,7 +43,7 @@ def _facts(account: Account, start: datetime) -> dict[str, Any]:
         "account_name": account.name,
         "month": start,
         "opening_microusd": opening,
-        "kinds": [(names[row["kind"]], row["entries"], row["total"]) for row in kinds],
+        "kinds": [(EntryKind(row["kind"]).label, row["entries"], row["total"]) for row in kinds],
         "came_microusd": sum(row["total"] for row in kinds if row["total"] > 0),
         "went_microusd": sum(row["total"] for row in kinds if row["total"] < 0),
         "closing_microusd": opening + sum(row["total"] for row in kinds),
@@ -54,6 +54,7 @@ def _facts(account: Account, start: datetime) -> dict[str, Any]:
 
 @account_page(section="billing")
 @require_safe
+@english
 def statement_csv(request: AccountRequest, year: int, month: int) -> HttpResponse:
     """The same sums for a spreadsheet: what, how many, and dollars to the micro-dollar."""
     facts = _facts(request.account, month_asked(year, month))

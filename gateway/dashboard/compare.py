@@ -17,9 +17,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import DomainError
-from gateway.api.errors import answer_to, error_body
+from gateway.api.errors import answer_to
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page, membership_in_use
-from gateway.dashboard.playground import place
+from gateway.dashboard.playground import fault_body, place
 from gateway.dashboard.playground_form import FIRST_PROMPT
 from gateway.site import catalogue
 from inference.models import ImageModel
@@ -117,6 +117,6 @@ def compare_run(request: AccountRequest) -> HttpResponse:
         try:
             place(request, column.entry.model, operation="text2img", fields=fields, now=now)
         except DomainError as problem:
-            body = error_body(problem, request_id=getattr(request, "request_id", ""))
-            return compare_render(request, request.POST, fault=body, status=answer_to(problem).status)
+            fault = fault_body(request, problem)
+            return compare_render(request, request.POST, fault=fault, status=answer_to(problem).status)
     return redirect(f"{reverse('dashboard:requests')}?from={int(now.timestamp())}")

@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
@@ -88,10 +90,11 @@ def calls_delete(request: AccountRequest, calls: list[Generation]) -> int:
     found = deleted_of(request.account.pk, now).filter(pk__in=[call.pk for call in gone])
     ids = " ".join(str(pk) for pk in found.values_list("pk", flat=True))
     if gone:
-        words = "The call is deleted" if len(gone) == 1 else f"{len(gone)} calls are deleted"
-        pictures = sum(call.images_delivered for call in gone)
-        shown = "" if not pictures else " with its picture" if pictures == 1 else f" with {pictures} pictures"
-        messages.success(request, f"{words}{shown}.", extra_tags=f"undo {ids}" if ids else "")
+        words = ngettext("The call is deleted.", "%(count)s calls are deleted.", len(gone)) % {"count": len(gone)}
+        if pictures := sum(call.images_delivered for call in gone):
+            with_them = ngettext("One picture went with it.", "%(count)s pictures went with it.", pictures)
+            words = f"{words} {with_them % {'count': pictures}}"
+        messages.success(request, words, extra_tags=f"undo {ids}" if ids else "")
     return len(gone)
 
 
@@ -102,9 +105,9 @@ def restore(request: AccountRequest) -> HttpResponse:
     chosen, now = chosen_ids(request.POST), timezone.now()
     back = sum(call_restore(account_id=request.account.pk, generation_id=one, now=now) for one in chosen)
     if back:
-        messages.success(request, "The call is back." if back == 1 else f"{back} calls are back.")
+        messages.success(request, ngettext("The call is back.", "%(count)s calls are back.", back) % {"count": back})
     if back < len(chosen):
-        text = "Some calls could not be brought back: they are gone for good, or were deleted a moment ago."
+        text = _("Some calls could not be brought back: they are gone for good, or were deleted a moment ago.")
         messages.error(request, text)
     return back_to(request)
 
@@ -116,7 +119,7 @@ def call_restored(request: AccountRequest, generation_id: int) -> HttpResponse:
     now = timezone.now()
     back = generation_id < 2**63 and call_restore(account_id=request.account.pk, generation_id=generation_id, now=now)
     if not back:
-        text = "This call cannot be brought back any more."
+        text = _("This call cannot be brought back any more.")
         return JsonResponse({"status": "error", "message": text}, status=409)
     return JsonResponse({"status": "success", "restored": True})
 
@@ -130,5 +133,6 @@ def remove(request: AccountRequest) -> HttpResponse:
         call_remove(account_id=request.account.pk, generation_id=one, now=now) for one in chosen_ids(request.POST)
     )
     if gone:
-        messages.success(request, "The call is gone for good." if gone == 1 else f"{gone} calls are gone for good.")
+        told = ngettext("The call is gone for good.", "%(count)s calls are gone for good.", gone)
+        messages.success(request, told % {"count": gone})
     return redirect("dashboard:deleted")

@@ -15,6 +15,7 @@ from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.selectors import keys_of
@@ -162,7 +163,7 @@ def gallery_zip(request: AccountRequest) -> StreamingHttpResponse:
 def gallery_delete(request: AccountRequest) -> HttpResponse:
     """Delete the prompts and all pictures of the chosen calls; their accounting lines stay."""
     if not calls_delete(request, list(generations_of(request.account).filter(pk__in=chosen_ids(request.POST)))):
-        messages.error(request, "Choose pictures to delete first.")
+        messages.error(request, _("Choose pictures to delete first."))
     return back_to(request)
 
 
@@ -183,14 +184,14 @@ def gallery_collect(request: AccountRequest) -> HttpResponse:
     """Put the chosen calls into the named collection, an old or a new one."""
     name, chosen = " ".join(request.POST.get("name", "").split())[:NAME_CHARS_MAX], chosen_ids(request.POST)
     if not name or not chosen:
-        messages.error(request, "Choose pictures, and give the collection a name.")
+        messages.error(request, _("Choose pictures, and give the collection a name."))
         return back_to(request)
     try:
         found = collection_add(account_id=request.account.pk, name=name, generation_ids=chosen, now=timezone.now())
     except GalleryProblem as problem:
         messages.error(request, str(problem))
         return back_to(request)
-    messages.success(request, f"They are in the collection {name}.")
+    messages.success(request, _("They are in the collection %(name)s.") % {"name": name})
     return redirect(f"{reverse('dashboard:gallery')}?collection={found.pk}")
 
 
@@ -207,7 +208,7 @@ def gallery_take_out(request: AccountRequest, collection_id: int) -> HttpRespons
 @require_POST
 def gallery_collection_delete(request: AccountRequest, collection_id: int) -> HttpResponse:
     if collection_delete(account_id=request.account.pk, collection_id=collection_id):
-        messages.success(request, "The collection is gone. Its pictures are still in the gallery.")
+        messages.success(request, _("The collection is gone. Its pictures are still in the gallery."))
     return redirect("dashboard:gallery")
 
 

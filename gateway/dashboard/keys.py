@@ -14,6 +14,7 @@ from django.core.cache import cache
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Account, ApiKey
@@ -58,7 +59,14 @@ class KeyRow:
 
     @property
     def word(self) -> str:
-        return {"grace": "In grace", "stale": "Unused"}.get(self.state, self.state.capitalize())
+        words = {
+            "active": _("Active"),
+            "grace": _("In grace"),
+            "stale": _("Unused"),
+            "revoked": _("Revoked"),
+            "expired": _("Expired"),
+        }
+        return words[self.state]
 
     @property
     def tone(self) -> str:
@@ -133,7 +141,7 @@ def key_edit(request: AccountRequest, key_id: int) -> HttpResponse:
             by=request.user,
             address=client_address(request),
         )
-        messages.success(request, "Saved. It holds everywhere within a second.")
+        messages.success(request, _("Saved. It holds everywhere within a second."))
         return redirect("dashboard:keys")
     return render(request, "dashboard/key_new.html", {"form": form, "api_key": api_key})
 

@@ -23,7 +23,7 @@ from gateway.dashboard.requests import generations_of
 from gateway.dashboard.usage_sums import cells
 from gateway.dashboard.welcome import Step, checklist
 from gateway.ids import generation_id_floor
-from gateway.templatetags.units import money, ms, number, percent, spent, zone
+from gateway.templatetags.units import money, ms, number, percent, short_day, spent, zone
 from inference.models import GenerationState
 
 SAMPLE = 500
@@ -84,7 +84,7 @@ def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
         {
             "label": _("Spend this month"),
             "value": spent(spend_microusd),
-            "note": format_lazy(_("since {day}, UTC"), day=f"{month_of(now):%Y-%m-%d}"),
+            "note": format_lazy(_("since {day}, UTC"), day=short_day(month_of(now))),
         },
         *_quality(account, now),
     ]
@@ -114,7 +114,7 @@ def _postpaid(wallet: Wallet, now: datetime) -> list[dict[str, object]]:
     if limit is None:
         return []
     used = postpaid_used(account_id=wallet.pk, now=now)
-    note = format_lazy(_("of {limit}, resets on {day}, UTC"), limit=money(limit), day=f"{month_end(now):%Y-%m-%d}")
+    note = format_lazy(_("of {limit}, resets on {day}, UTC"), limit=money(limit), day=short_day(month_end(now)))
     share = min(100, round(100 * used / limit))
     return [{"label": _("To be invoiced this month"), "value": spent(used), "note": note, "share": share}]
 

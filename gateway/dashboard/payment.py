@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from accounts.models import Account
 from billing.entitlements import day_of, terms_of
 from billing.models import Allowance, UsageDay, Wallet
@@ -25,20 +27,21 @@ class Payment:
 
     def text(self, total_microusd: int) -> str:
         """In words, for a call whose images cost `total_microusd` at list price."""
-        left = f"{number(max(self.calls_left - 1, 0))} of {number(self.calls_limit)} left after it."
         texts = {
-            "unlimited": f"Included in {self.plan_name}, without a limit.",
-            "allowance": f"One of your plan's calls: {left}",
-            "free_day": f"A free call: {left}",
-            "postpaid": "Invoiced at the end of the month.",
-            "none": f"{self.plan_name} has no call left: add funds or take a plan.",
+            "unlimited": _("Included in {plan}, without a limit."),
+            "allowance": _("One of your plan's calls: {left} of {limit} left after it."),
+            "free_day": _("A free call: {left} of {limit} left after it."),
+            "postpaid": _("Invoiced at the end of the month."),
+            "none": _("{plan} has no call left: add funds or take a plan."),
         }
         if self.source != "funds":
-            return texts[self.source]
+            left, limit = number(max(self.calls_left - 1, 0)), number(self.calls_limit)
+            return texts[self.source].format(plan=self.plan_name, left=left, limit=limit)
         after = self.balance_microusd - total_microusd
         if after < 0:
-            return f"Your funds are {money(self.balance_microusd)}: it needs {spent(-after)} more."
-        return f"From funds: {money(after)} left after it."
+            text = _("Your funds are {balance}: it needs {missing} more.")
+            return text.format(balance=money(self.balance_microusd), missing=spent(-after))
+        return _("From funds: {after} left after it.").format(after=money(after))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -123,13 +123,13 @@ class Shown:
         return self.generation.images_delivered * self.generation.unit_price_microusd
 
     @property
-    def paid_by(self) -> str:
+    def paid_by(self) -> Any:
         names = {
-            "free_day": "Free call",
-            "allowance": "Plan's calls",
-            "unlimited": "Plan, unlimited",
-            "funds": "Funds",
-            "postpaid": "Invoiced",
+            "free_day": _("Free call"),
+            "allowance": _("Plan's calls"),
+            "unlimited": _("Plan, unlimited"),
+            "funds": _("Funds"),
+            "postpaid": _("Invoiced"),
         }
         return names.get(self.generation.funding, self.generation.funding)
 

@@ -72,13 +72,18 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
             now=now,
         )
     except DomainError as problem:
-        body, status = error_body(problem, request_id=getattr(request, "request_id", "")), answer_to(problem).status
+        body, status = fault_body(request, problem), answer_to(problem).status
         if scripted:
             return JsonResponse(body, status=status)
         return model_render(request, model, values=request.POST.dict(), fault=body, status=status)
     if scripted:
         return JsonResponse(job_json(request, generation), status=202)
     return redirect("dashboard:request", generation_id=generation.pk)
+
+
+def fault_body(request: HttpRequest, problem: DomainError) -> dict[str, Any]:
+    """A refusal as the API words it, with its message in the reader's language."""
+    return error_body(problem, request_id=getattr(request, "request_id", "")) | {"message": problem.said}
 
 
 def place(

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext
 
 from gateway.api import profiles
 from gateway.api.profiles import Profile
@@ -104,7 +105,7 @@ def _lora_rows(values: Mapping[str, str]) -> list[tuple[str, str]]:
 def choices_of(model: ImageModel, asked: str) -> list[Choice]:
     able = [name for name in ROUTES if name in model.operations]
     chosen = asked if asked in able else next(iter(able), "")
-    return [Choice(name, OPERATION_NAMES[name], f"/api/{ROUTES[name][0]}", name == chosen) for name in able]
+    return [Choice(name, gettext(OPERATION_NAMES[name]), f"/api/{ROUTES[name][0]}", name == chosen) for name in able]
 
 
 def presets_of(model: ImageModel) -> list[tuple[int, int]]:

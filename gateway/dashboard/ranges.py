@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
+from django.utils.translation import gettext_lazy as _
+
 Unit = Literal["quarter", "hour", "day", "week", "month"]
 QUARTER = timedelta(minutes=15)
 SPANS = {
@@ -17,7 +19,7 @@ SPANS = {
     "30d": timedelta(days=30),
     "90d": timedelta(days=90),
 }
-NAMES = {"1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+NAMES = {"1h": _("1 hour"), "24h": _("24 hours"), "7d": _("7 days"), "30d": _("30 days"), "90d": _("90 days")}
 # The longest span in which each unit still gives a chart that can be read.
 UNITS: tuple[tuple[timedelta, Unit], ...] = (
     (timedelta(hours=3), "quarter"),

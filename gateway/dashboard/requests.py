@@ -12,13 +12,14 @@ from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
 from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.deleted import calls_delete, deleted_of
-from gateway.dashboard.pictures import Shown
+from gateway.dashboard.pictures import WORDS, Shown
 from gateway.dashboard.usage_selection import moment_of
 from gateway.ids import generation_id_floor
 from gateway.models import SharedLink, WebhookAttempt
@@ -31,7 +32,7 @@ from inference.models import Generation, GenerationState, ImageModel
 
 PER_PAGE = 50
 WEBHOOK_TRIES_SHOWN = 20
-STATES = [(state.value, state.label) for state in GenerationState]
+STATES = [(state.value, WORDS[state]) for state in GenerationState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +162,22 @@ def path_of(generation: Generation) -> str:
 def timeline(generation: Generation) -> list[Moment]:
     """Received, started, ended, webhooks: each with the time since the one before."""
     ends = {
-        GenerationState.SUCCEEDED: f"{generation.images_delivered} of {generation.images_requested} delivered",
-        GenerationState.FAILED: "Failed, nothing charged",
-        GenerationState.CANCELLED: "Cancelled",
+        GenerationState.SUCCEEDED: _("%(made)s of %(asked)s delivered")
+        % {"made": generation.images_delivered, "asked": generation.images_requested},
+        GenerationState.FAILED: _("Failed, nothing charged"),
+        GenerationState.CANCELLED: _("Cancelled"),
     }
-    attempts = f" (attempt {generation.attempt})" if generation.attempt > 1 else ""
+    started = _("Started on a render worker")
+    if generation.attempt > 1:
+        started = _("Started on a render worker (attempt %(number)s)") % {"number": generation.attempt}
     points: list[tuple[str, datetime | None]] = [
-        ("Received and held", generation.created_at),
-        (f"Started on a render worker{attempts}", generation.started_at),
-        (ends.get(GenerationState(generation.state), "Ended"), generation.finished_at),
+        (_("Received and held"), generation.created_at),
+        (started, generation.started_at),
+        (ends.get(GenerationState(generation.state), _("Ended")), generation.finished_at),
     ]
     tries = WebhookAttempt.objects.filter(delivery__generation_id=generation.pk).order_by("at")
     for attempt in tries[:WEBHOOK_TRIES_SHOWN] if generation.webhook_url else ():
-        points.append((f"Webhook sent: {attempt.status or attempt.error}", attempt.at))
+        points.append((_("Webhook sent: %(answer)s") % {"answer": attempt.status or attempt.error}, attempt.at))
     moments: list[Moment] = []
     for text, at in points:
         if at is not None:

@@ -10,6 +10,7 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from gateway.api.parsing import client_address
@@ -85,5 +86,5 @@ def share_revoke(request: AccountRequest, link_id: int) -> HttpResponse:
         now=timezone.now(),
         address=client_address(request),
     ):
-        messages.success(request, "The link shows nothing any more.")
+        messages.success(request, _("The link shows nothing any more."))
     return redirect("dashboard:shares")

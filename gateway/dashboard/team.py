@@ -85,7 +85,7 @@ def invite(request: AccountRequest) -> HttpResponse:
                 address=client_address(request),
             )
             url = base_url(request) + reverse("dashboard:join", kwargs={"token": made.token})
-            values = {"account": request.account.name, "by": request.user.email, "role": role.label.lower(), "url": url}
+            values = {"account": request.account.name, "by": request.user.email, "role": role.label, "url": url}
             mail_send(template="invitation", to=made.invitation.email, values=values, language=request.user.language)
     except TeamProblem as problem:
         form.add_error("email", str(problem))

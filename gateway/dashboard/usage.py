@@ -17,6 +17,8 @@ from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account
@@ -27,7 +29,7 @@ from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.overview import metrics as standing
 from gateway.dashboard.usage_selection import GROUPS, METRICS, RANGES, Selection, selection_parse
 from gateway.dashboard.usage_sums import Cell, by_group, cells, quarters
-from gateway.templatetags.units import ms, number, percent, spent
+from gateway.templatetags.units import ms, number, percent, short_day, spent
 
 __all__ = ["METRICS", "neutral", "usage", "usage_csv"]
 
@@ -45,11 +47,11 @@ MEANS = frozenset({"wait", "run"})
 PARTS_MAX = 100
 SESSION_VIEW = "usage_view"
 SOURCES = {
-    "free_day": "Free calls",
-    "allowance": "Plan's calls",
-    "unlimited": "Plan, unlimited",
-    "funds": "Funds",
-    "postpaid": "Invoiced afterwards",
+    "free_day": _("Free calls"),
+    "allowance": _("Plan's calls"),
+    "unlimited": _("Plan, unlimited"),
+    "funds": _("Funds"),
+    "postpaid": _("Invoiced afterwards"),
 }
 # Columns of the roll-up that the request log can be narrowed by, under its own names.
 LOG_FILTERS = {"model_id": "model", "key_id": "key", "status": "state"}
@@ -95,27 +97,32 @@ def allowance_left(account: Account, *, now: datetime) -> list[dict[str, object]
         return []
     gone = (now - found.period_start) / (found.period_end - found.period_start)
     expected = round(found.calls_used / gone) if gone > 0.01 else found.calls_used
-    ends = found.period_end.astimezone(timezone.get_current_timezone())
+    pace = gettext("at this pace %(count)s of %(limit)s by %(day)s")
     return [
         {
-            "label": "Plan's calls left",
+            "label": _("Plan's calls left"),
             "value": number(found.calls_granted - found.calls_used),
-            "note": f"at this pace {number(expected)} of {number(found.calls_granted)} by {ends:%-d %b}",
+            "note": pace
+            % {
+                "count": number(expected),
+                "limit": number(found.calls_granted),
+                "day": short_day(found.period_end.astimezone(timezone.get_current_timezone())),
+            },
             "share": min(100, round(100 * found.calls_used / found.calls_granted)) if found.calls_granted else 100,
         }
     ]
 
 
-def cards(found: list[Cell]) -> list[dict[str, str]]:
+def cards(found: list[Cell]) -> list[dict[str, object]]:
     calls = sum(cell.calls for cell in found)
     failed = sum(cell.calls for cell in found if cell.status == "failed")
     return [
-        {"label": "Calls", "value": number(calls)},
-        {"label": "Images delivered", "value": number(sum(cell.images for cell in found))},
-        {"label": "Spend", "value": spent(sum(cell.amount_microusd for cell in found))},
-        {"label": "Success rate", "value": percent((calls - failed) / calls if calls else None)},
-        {"label": "Mean wait", "value": ms(sum(cell.wait_ms for cell in found) / calls if calls else None)},
-        {"label": "Mean run time", "value": ms(sum(cell.run_ms for cell in found) / calls if calls else None)},
+        {"label": _("Calls"), "value": number(calls)},
+        {"label": _("Images delivered"), "value": number(sum(cell.images for cell in found))},
+        {"label": _("Spend"), "value": spent(sum(cell.amount_microusd for cell in found))},
+        {"label": _("Success rate"), "value": percent((calls - failed) / calls if calls else None)},
+        {"label": _("Mean wait"), "value": ms(sum(cell.wait_ms for cell in found) / calls if calls else None)},
+        {"label": _("Mean run time"), "value": ms(sum(cell.run_ms for cell in found) / calls if calls else None)},
     ]
 
 
@@ -187,11 +194,11 @@ def _text(metric: str, cell: tuple[int, int]) -> str:
 
 def _names(account: Account, group: str, values: list[Any]) -> list[str]:
     if group == "none":
-        return ["All calls"]
+        return [gettext("All calls")]
     keys = dict(keys_of(account).values_list("pk", "name")) if group == "key_id" else {}
-    known: dict[str, dict[Any, str]] = {"key_id": keys, "source": SOURCES}
+    known: dict[str, dict[Any, Any]] = {"key_id": keys, "source": SOURCES}
     names = known.get(group, {})
-    return ["All others" if value is None else str(names.get(value, value)) for value in values]
+    return [gettext("All others") if value is None else str(names.get(value, value)) for value in values]
 
 
 def breakdown(account: Account, found: list[Cell], selection: Selection) -> list[dict[str, Any]]:

@@ -8,29 +8,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from billing.entitlements import month_end, month_of
 from billing.models import Subscription
 from gateway.dashboard.ranges import CUSTOM, NAMES, Range
 from gateway.dashboard.usage_sums import DIMENSIONS
 
 METRICS = {
-    "calls": ("Calls", "calls"),
-    "images": ("Images", "images"),
-    "money": ("Spend", "usd"),
-    "errors": ("Failed calls", "calls"),
-    "wait": ("Mean wait", "ms"),
-    "run": ("Mean run time", "ms"),
+    "calls": (_("Calls"), "calls"),
+    "images": (_("Images"), "images"),
+    "money": (_("Spend"), "usd"),
+    "errors": (_("Failed calls"), "calls"),
+    "wait": (_("Mean wait"), "ms"),
+    "run": (_("Mean run time"), "ms"),
 }
 GROUPS = {
-    "none": "Together",
-    "model_id": "Model",
-    "key_id": "Key",
-    "endpoint": "Endpoint",
-    "size": "Size",
-    "source": "Paid by",
-    "status": "Status",
+    "none": _("Together"),
+    "model_id": _("Model"),
+    "key_id": _("Key"),
+    "endpoint": _("Endpoint"),
+    "size": _("Size"),
+    "source": _("Paid by"),
+    "status": _("Status"),
 }
-CYCLES = {"cycle": "This cycle", "last": "Last cycle"}
+CYCLES = {"cycle": _("This cycle"), "last": _("Last cycle")}
 RANGES = NAMES | CYCLES
 
 
@@ -49,9 +52,8 @@ class Selection:
 
     @property
     def title(self) -> str:
-        metric = METRICS[self.metric][0]
-        known = {**{key: f"last {name}" for key, name in NAMES.items()}, "cycle": "this cycle", "last": "last cycle"}
-        return f"{metric}, {known.get(self.span.key, 'chosen span')}"
+        span = RANGES.get(self.span.key, gettext("Chosen span"))
+        return f"{METRICS[self.metric][0]}: {span}"
 
     @property
     def query(self) -> dict[str, str]:

@@ -7,6 +7,8 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import DomainError
@@ -75,7 +77,7 @@ def delivery_resend(request: AccountRequest, delivery_id: int) -> HttpResponse:
         webhook_resend(account_id=request.account.pk, delivery_id=delivery_id, now=timezone.now())
     except DomainError as problem:
         raise Http404 from problem
-    messages.success(request, "It is on its way again.")
+    messages.success(request, _("It is on its way again."))
     return redirect("dashboard:webhook", delivery_id=delivery_id)
 
 
@@ -87,7 +89,7 @@ def test_send(request: AccountRequest) -> HttpResponse:
             account_id=request.account.pk, url=request.POST.get("url", "").strip(), now=timezone.now()
         )
     except DomainError as problem:
-        messages.error(request, problem.message)
+        messages.error(request, problem.said)
         return redirect("dashboard:webhooks")
     return redirect("dashboard:webhook", delivery_id=queued.pk)
 
@@ -96,7 +98,7 @@ def test_send(request: AccountRequest) -> HttpResponse:
 @require_POST
 def secret_rotate(request: AccountRequest) -> HttpResponse:
     webhook_secret_rotate(account_id=request.account.pk, now=timezone.now())
-    messages.success(request, "The new secret signs from now on; the former one signs beside it for 24 hours.")
+    messages.success(request, _("The new secret signs from now on; the former one signs beside it for 24 hours."))
     return redirect("dashboard:webhooks")
 
 
@@ -105,5 +107,6 @@ def secret_rotate(request: AccountRequest) -> HttpResponse:
 def receiver_resume(request: AccountRequest) -> HttpResponse:
     origin = request.POST.get("origin", "")
     due = webhook_receiver_resume(account_id=request.account.pk, origin=origin, now=timezone.now())
-    messages.success(request, f"{due} waiting deliveries are on their way.")
+    told = ngettext("One waiting delivery is on its way.", "%(count)s waiting deliveries are on their way.", due)
+    messages.success(request, told % {"count": due})
     return redirect("dashboard:webhooks")

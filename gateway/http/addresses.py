@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext_noop as _
 
 from gateway.errors import AddressRefused
 
@@ -87,7 +88,7 @@ def url_checked(url: str, *, plain_http: bool | None = None) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise AddressRefused(url=url, reason="it is not a URL") from None
+        raise AddressRefused(url=url, reason=_("it is not a URL")) from None
     allowed = settings.ALLOW_HTTP_URLS if plain_http is None else plain_http
     reason = _fault(url, parts, port, ("https", "http") if allowed or _is_exception(parts.hostname) else ("https",))
     if reason:
@@ -97,16 +98,16 @@ def url_checked(url: str, *, plain_http: bool | None = None) -> SplitResult:
 
 def _fault(url: str, parts: SplitResult, port: int | None, schemes: tuple[str, ...]) -> str | None:
     if parts.scheme not in schemes:
-        return f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        return _("it must begin with https:// or http://") if "http" in schemes else _("it must begin with https://")
     if not parts.hostname or any(character.isspace() or not character.isprintable() for character in url):
-        return "it is not a URL"
+        return _("it is not a URL")
     if parts.username is not None or parts.password is not None:
-        return "it contains a user name or a password"
+        return _("it contains a user name or a password")
     if port is not None and port not in (80, 443) and port < PORT_UNPRIVILEGED_MIN:
         return f"its port {port} is not one that serves web pages"
     address = _literal(parts.hostname)
     if address is not None and not address_allowed(address, exceptions=address_exceptions()):
-        return "it is not on the public internet"
+        return _("it is not on the public internet")
     return None
 
 

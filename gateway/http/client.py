@@ -23,6 +23,7 @@ from urllib.parse import urljoin
 import certifi
 import httpcore
 import httpx
+from django.utils.translation import gettext_noop as _
 
 from gateway.errors import AddressRefused, FetchFailed
 from gateway.http.addresses import Address, address_allowed, address_exceptions, url_checked
@@ -246,9 +247,9 @@ def _exchange(url: str) -> Iterator[None]:
     try:
         yield
     except _Closed:
-        raise AddressRefused(url=url, reason="it is not on the public internet") from None
+        raise AddressRefused(url=url, reason=_("it is not on the public internet")) from None
     except (httpcore.TimeoutException, httpx.TimeoutException):
-        raise FetchFailed(url=url, reason="it took too long") from None
+        raise FetchFailed(url=url, reason=_("it took too long")) from None
     except (
         httpcore.NetworkError,
         httpcore.ProtocolError,
@@ -261,10 +262,10 @@ def _exchange(url: str) -> Iterator[None]:
 
 def _in_words(problem: Exception) -> str:
     if isinstance(problem, httpcore.ConnectError):
-        return f"the connection failed ({problem})" if str(problem) else "the connection failed"
+        return f"the connection failed ({problem})" if str(problem) else _("the connection failed")
     if isinstance(problem, httpcore.ProtocolError | httpx.ProtocolError):
-        return "its server does not speak HTTP as it should"
-    return "the connection broke"
+        return _("its server does not speak HTTP as it should")
+    return _("the connection broke")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Res
     """The successful answer at the end of the redirects, and where that was."""
     headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
     deadline_s = time.monotonic() + timeout_s
-    for _ in range(REDIRECTS_MAX + 1):
+    for _hop in range(REDIRECTS_MAX + 1):
         url_checked(url)
         with (
             _exchange(url),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop as _
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gateway.errors import ImageInvalid
@@ -97,4 +98,4 @@ def _told(max_pixels: int) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageInvalid(reason=f"its format is none of {', '.join(READERS)}") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, OverflowError, IndexError, TypeError, KeyError):
-        raise ImageInvalid(reason="it is broken or incomplete") from None
+        raise ImageInvalid(reason=_("it is broken or incomplete")) from None

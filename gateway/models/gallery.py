@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from accounts.models import User
 
@@ -49,7 +50,7 @@ class Collection(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or "Favourites"
+        return self.name or gettext("Favourites")
 
 
 class CollectionItem(models.Model):

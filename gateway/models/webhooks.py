@@ -7,15 +7,16 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 
 class DeliveryState(models.TextChoices):
     """Pending may be sent; paused waits for the owner, because its receiver has been failing for long."""
 
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    PAUSED = "paused"
+    PENDING = "pending", _("Pending")
+    DELIVERED = "delivered", _("Delivered")
+    FAILED = "failed", _("Failed")
+    PAUSED = "paused", _("Paused")
 
 
 class WebhookDelivery(models.Model):

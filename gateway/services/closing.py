@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import ProtectedError
+from django.utils.translation import gettext
 
 from accounts.mails import mail_send
 from accounts.models import Account, AccountEvent, ApiKey, Invitation, Membership, Role, User
@@ -37,9 +38,11 @@ class ClosingRefused(Exception):
 def closing_obstacle(account: Account) -> str:
     """Empty when nothing stands in the way."""
     if Subscription.objects.filter(account=account).exclude(status__in=Subscription.ENDED).exists():
-        return "A plan is still being paid for: cancel it on the billing page, and close the account when it has ended."
+        return gettext(
+            "A plan is still being paid for: cancel it on the billing page, and close the account when it has ended."
+        )
     if Wallet.objects.filter(pk=account.pk, balance_microusd__lt=0).exists():
-        return "This account owes money: settle it on the billing page first."
+        return gettext("This account owes money: settle it on the billing page first.")
     return ""
 
 
@@ -85,13 +88,16 @@ def _rows_delete(account: Account) -> None:
 def person_leave(*, user: User) -> None:
     """Delete somebody's log-in and memberships; their teams go on. Raises ClosingRefused for staff and last owners."""
     if user.is_staff:
-        raise ClosingRefused("You are staff here: another owner of the console must take that part from you first.")
+        raise ClosingRefused(
+            gettext("You are staff here: another owner of the console must take that part from you first.")
+        )
     with transaction.atomic():
         for membership in Membership.objects.filter(user=user, role=Role.OWNER).select_related("account"):
             Account.objects.select_for_update().get(pk=membership.account_id)
             others = Membership.objects.filter(account_id=membership.account_id, role=Role.OWNER).exclude(user=user)
             if not others.exists():
-                raise ClosingRefused(f"{membership.account.name} has no other owner: close it first.")
+                problem = gettext("%(account)s has no other owner: close it first.")
+                raise ClosingRefused(problem % {"account": membership.account.name})
         person_erase(user)
 
 

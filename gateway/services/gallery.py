@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts.events import event_record
 from accounts.models import Account, User
@@ -30,7 +31,7 @@ def link_make(*, account: Account, generation: Generation, by: User, now: dateti
     if not feature_on(Feature.SHARING):
         raise GalleryProblem("Sharing is switched off for now.")
     if generation.state != GenerationState.SUCCEEDED or generation.erased_at is not None:
-        raise GalleryProblem("Only pictures that were delivered and are still kept can be shared.")
+        raise GalleryProblem(gettext("Only pictures that were delivered and are still kept can be shared."))
     link, made = SharedLink.objects.get_or_create(
         generation_id=generation.pk,
         revoked_at=None,
@@ -76,7 +77,8 @@ def collection_add(*, account_id: int, name: str, generation_ids: Sequence[int],
     found = Collection.objects.filter(account_id=account_id, name=name).first()
     if found is None:
         if Collection.objects.filter(account_id=account_id).count() >= COLLECTIONS_MAX:
-            raise GalleryProblem(f"There are {COLLECTIONS_MAX} collections, which is the most: delete one first.")
+            full = gettext("There are %(count)s collections, which is the most: delete one first.")
+            raise GalleryProblem(full % {"count": COLLECTIONS_MAX})
         found, _ = Collection.objects.get_or_create(account_id=account_id, name=name, defaults={"created_at": now})
     mine = Generation.objects.filter(account_id=account_id, pk__in=generation_ids).values_list("pk", flat=True)
     items = [CollectionItem(collection=found, generation_id=generation_id) for generation_id in mine]

@@ -10,6 +10,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, QueryDict
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from gateway.site.facets import FACETS, FAMILY_NAMES, SORTS, Facet, facets_of, narrowed, ordered, with_speed
 from gateway.site.plans import price_rows
@@ -59,11 +60,11 @@ class Entry:
 
     @property
     def family_name(self) -> str:
-        return FAMILY_NAMES.get(self.model.family, self.model.family)
+        return gettext(FAMILY_NAMES.get(self.model.family, self.model.family))
 
     @property
     def operation_names(self) -> list[str]:
-        return [OPERATION_NAMES.get(name, name) for name in self.model.operations]
+        return [gettext(OPERATION_NAMES.get(name, name)) for name in self.model.operations]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from billing.models import Plan
 from gateway.announcements import announcements_shown
 from gateway.models import Announcement
 from gateway.site.samples import curl_call
 
+# The tagline of SITE_TAGLINE where the operator has set none; any other shows as it is.
+TAGLINE = gettext_noop("An image generation API that your code already speaks.")
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 _FREE_CALLS_TTL_S = 60

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_noop as _
 from django_ratelimit.exceptions import Ratelimited
 
 
@@ -16,15 +17,15 @@ class Fault:
     advice: str
 
 
-NOT_FOUND = Fault(404, "There is nothing at this address", "It may have moved, or it belongs to another account.")
-FORBIDDEN = Fault(403, "You may not do this", "Your role in this account does not include it: ask an owner.")
-BAD_REQUEST = Fault(400, "The request could not be read", "Go back, check what you entered, and send it again.")
+NOT_FOUND = Fault(404, _("There is nothing at this address"), _("It may have moved, or it belongs to another account."))
+FORBIDDEN = Fault(403, _("You may not do this"), _("Your role in this account does not include it: ask an owner."))
+BAD_REQUEST = Fault(400, _("The request could not be read"), _("Go back, check what you entered, and send it again."))
 STALE_FORM = Fault(
-    403, "This form has gone stale", "Reload the page before it and send the form again: nothing was done."
+    403, _("This form has gone stale"), _("Reload the page before it and send the form again: nothing was done.")
 )
-TOO_MANY = Fault(429, "Too many tries", "Wait a minute, then try again. Nothing was done.")
+TOO_MANY = Fault(429, _("Too many tries"), _("Wait a minute, then try again. Nothing was done."))
 BROKEN = Fault(
-    500, "Something broke on our side", "It has been recorded. Try again; if it stays, send us the request id."
+    500, _("Something broke on our side"), _("It has been recorded. Try again; if it stays, send us the request id.")
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from gateway.site.plans import PlanCard, PriceRow
 from gateway.templatetags.units import number
 
@@ -64,16 +66,18 @@ def lines(asked: Asked, cards: list[PlanCard], prices: list[PriceRow]) -> list[L
 def _line(asked: Asked, card: PlanCard, unit_microusd: int) -> Line:
     plan, monthly = card.plan, card.monthly_microusd
     if "*" in plan.unlimited_price_codes or asked.price_code in plan.unlimited_price_codes:
-        return Line(plan.name, monthly, "Included, without a limit")
+        return Line(plan.name, monthly, _("Included, without a limit"))
     if plan.period_calls is not None:
         if asked.calls <= plan.period_calls:
-            return Line(plan.name, monthly, f"{number(asked.calls)} of {number(plan.period_calls)} calls")
-        return Line(plan.name, None, f"Its {number(plan.period_calls)} calls do not reach")
+            facts = {"count": number(asked.calls), "limit": number(plan.period_calls)}
+            return Line(plan.name, monthly, _("%(count)s of %(limit)s calls") % facts)
+        return Line(plan.name, None, _("Its %(limit)s calls do not reach") % {"limit": number(plan.period_calls)})
     free_images = min(plan.free_calls_per_day * DAYS * asked.per_call, asked.images)
     if plan.pays_from_funds:
         paid = asked.images - free_images
-        free = f"{number(free_images)} free over the month, " if free_images else ""
-        return Line(plan.name, monthly + paid * unit_microusd, f"{free}{number(paid)} from funds")
+        note = _("%(free)s free over the month, %(paid)s from funds") if free_images else _("%(paid)s from funds")
+        facts = {"free": number(free_images), "paid": number(paid)}
+        return Line(plan.name, monthly + paid * unit_microusd, note % facts)
     if free_images == asked.images:
-        return Line(plan.name, monthly, "Within the free calls, if they are spread over the days")
-    return Line(plan.name, None, f"Its free calls end at {number(free_images)} images")
+        return Line(plan.name, monthly, _("Within the free calls, if they are spread over the days"))
+    return Line(plan.name, None, _("Its free calls end at %(count)s images") % {"count": number(free_images)})

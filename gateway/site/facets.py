@@ -12,29 +12,31 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Case, Count, F, IntegerField, QuerySet, Value, When
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from gateway.site.schema import OPERATION_NAMES
 from inference.models import Generation, ImageModel
 
 FAMILY_NAMES = {
-    "sd15": "Stable Diffusion 1.5 and 2",
+    "sd15": _("Stable Diffusion 1.5 and 2"),
     "sdxl": "SDXL",
     "sd3": "Stable Diffusion 3",
     "flux": "Flux",
-    "upscaler": "Upscalers",
-    "background": "Background removal",
+    "upscaler": _("Upscalers"),
+    "background": _("Background removal"),
 }
 # By the work of the model's usual picture, in megapixel steps: what a machine of any speed is slow or quick at.
-SPEED_NAMES = {"quick": "Quick", "usual": "Usual", "thorough": "Thorough"}
+SPEED_NAMES = {"quick": _("Quick"), "usual": _("Usual"), "thorough": _("Thorough")}
 QUICK_BELOW, THOROUGH_FROM = 4_000_000, 20_000_000
 FACETS = ("task", "family", "licence", "price", "speed")
-TITLES = {"task": "Task", "family": "Base", "licence": "Licence", "price": "Price", "speed": "Speed"}
+TITLES = {"task": _("Task"), "family": _("Base"), "licence": _("Licence"), "price": _("Price"), "speed": _("Speed")}
 SORTS = {
-    "name": "By name",
-    "popular": "Most used",
-    "new": "Newest first",
-    "price": "Cheapest first",
-    "speed": "Quickest first",
+    "name": _("By name"),
+    "popular": _("Most used"),
+    "new": _("Newest first"),
+    "price": _("Cheapest first"),
+    "speed": _("Quickest first"),
 }
 # Popularity is counted over this many of the newest calls, and kept for a while.
 NEWEST_CALLS = 5000
@@ -108,8 +110,10 @@ def _has(value: Any, wanted: str) -> bool:
 def _facet(key: str, chosen: str, counts: Counter[str], names: Mapping[str, str]) -> Facet:
     order = list(names)
     values = sorted(counts, key=lambda value: (order.index(value) if value in order else len(order), value))
-    options = [Option(value, names.get(value, value) or "Not stated", counts[value]) for value in values]
-    return Facet(key=key, title=TITLES[key], chosen=chosen, options=options)
+    options = [
+        Option(value, gettext(names.get(value, value)) or gettext("Not stated"), counts[value]) for value in values
+    ]
+    return Facet(key=key, title=gettext(TITLES[key]), chosen=chosen, options=options)
 
 
 def ordered(models: QuerySet[ImageModel], sort: str, amounts: Mapping[str, int]) -> QuerySet[ImageModel]:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from accounts.models import Membership
@@ -27,6 +28,7 @@ from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards
 from gateway.site.samples import PATH, Sample, samples
 from gateway.site.schema import fields_of, json_schema
+from gateway.site.speech import english
 from inference.models import Generation, ImageModel
 
 HISTORY = 8
@@ -106,8 +108,8 @@ def _samples(request: HttpRequest, model: ImageModel, form: Form) -> list[Sample
     address = base_url(request)
     return [
         *samples(base_url=address, key="$API_KEY", body=body, path=path),
-        Sample("request", "JSON request", json.dumps(body, indent=2)),
-        Sample("response", "JSON response", json.dumps(EXAMPLE_REPLY | {"meta": body}, indent=2)),
+        Sample("request", _("JSON request"), json.dumps(body, indent=2)),
+        Sample("response", _("JSON response"), json.dumps(EXAMPLE_REPLY | {"meta": body}, indent=2)),
     ]
 
 
@@ -137,6 +139,7 @@ def _of_reader(request: HttpRequest, membership: Membership | None, model: Image
 
 
 @require_safe
+@english
 def model_markdown(request: HttpRequest, provider: str, slug: str) -> HttpResponse:
     model = catalogue.model_at(provider=provider, slug=slug)
     entry = catalogue.entries([model], now=timezone.now())[0]
@@ -156,5 +159,6 @@ def model_markdown(request: HttpRequest, provider: str, slug: str) -> HttpRespon
 
 
 @require_safe
+@english
 def model_schema(request: HttpRequest, provider: str, slug: str) -> JsonResponse:
     return JsonResponse(json_schema(catalogue.model_at(provider=provider, slug=slug)))

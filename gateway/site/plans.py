@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
 from billing.models import Plan, Price
-from gateway.templatetags.units import money, number
+from gateway.templatetags.units import money, number, whole_usd
 
 MICROUSD_PER_CENT = 10_000
 # What a price code is called where people read it; a code without a name shows as it is.
 PRICE_NAMES = {
-    "sd15": "Stable Diffusion 1.5 and 2 models",
-    "sdxl": "SDXL models",
-    "other": "Every other model",
+    "sd15": _("Stable Diffusion 1.5 and 2 models"),
+    "sdxl": _("SDXL models"),
+    "other": _("Every other model"),
 }
 
 
@@ -31,7 +34,7 @@ class PlanCard:
     @property
     def price_text(self) -> str:
         whole = self.plan.monthly_price_cents % 100 == 0
-        return money(self.monthly_microusd).removesuffix(".00") if whole else money(self.monthly_microusd)
+        return whole_usd(self.monthly_microusd) if whole else money(self.monthly_microusd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,17 @@ def price_rows(*, now: datetime) -> list[PriceRow]:
 
 
 def price_names() -> dict[str, str]:
-    return dict(PRICE_NAMES)
+    """In the reader's language."""
+    return {code: gettext(name) for code, name in PRICE_NAMES.items()}
 
 
 def _features(plan: Plan, names: dict[str, str]) -> tuple[str, ...]:
     return tuple(
         [
             *_calls(plan, names),
-            f"{number(plan.calls_per_minute)} calls a minute",
-            f"{number(plan.queued_calls)} calls queued at once",
-            *(["Render workers of your own"] if plan.dedicated_workers else []),
+            gettext("%(count)s calls a minute") % {"count": number(plan.calls_per_minute)},
+            gettext("%(count)s calls queued at once") % {"count": number(plan.queued_calls)},
+            *([gettext("Render workers of your own")] if plan.dedicated_workers else []),
         ]
     )
 
@@ -86,13 +90,14 @@ def _features(plan: Plan, names: dict[str, str]) -> tuple[str, ...]:
 def _calls(plan: Plan, names: dict[str, str]) -> list[str]:
     lines: list[str] = []
     if "*" in plan.unlimited_price_codes:
-        lines.append("Unlimited calls on every model")
+        lines.append(gettext("Unlimited calls on every model"))
     elif plan.unlimited_price_codes:
-        lines.append("Unlimited calls: " + ", ".join(names.get(code, code) for code in plan.unlimited_price_codes))
+        models = ", ".join(names.get(code, code) for code in plan.unlimited_price_codes)
+        lines.append(gettext("Unlimited calls: %(models)s") % {"models": models})
     if plan.period_calls is not None:
-        lines.append(f"{number(plan.period_calls)} calls a month on every model")
+        lines.append(gettext("%(count)s calls a month on every model") % {"count": number(plan.period_calls)})
     if plan.free_calls_per_day:
-        lines.append(f"{number(plan.free_calls_per_day)} free calls a UTC day")
+        lines.append(gettext("%(count)s free calls a UTC day") % {"count": number(plan.free_calls_per_day)})
     if plan.pays_from_funds:
-        lines.append("Then per image, from prepaid funds")
+        lines.append(gettext("Then per image, from prepaid funds"))
     return lines

@@ -7,6 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+from billing.wording import digits
 from inference.engine.spec import Family
 from inference.models import Adapter, AdapterKind, ImageModel
 
@@ -26,14 +30,14 @@ SCHEDULERS = (
     "UniPCMultistepScheduler",
 )
 OPERATION_NAMES = {
-    "text2img": "Text to image",
-    "img2img": "Image to image",
-    "inpaint": "Inpaint",
-    "outpaint": "Outpaint",
-    "upscale": "Upscale",
-    "remove_background": "Remove background",
-    "create_mask": "Create mask",
-    "check_safety": "Check for sensitive content",
+    "text2img": _("Text to image"),
+    "img2img": _("Image to image"),
+    "inpaint": _("Inpaint"),
+    "outpaint": _("Outpaint"),
+    "upscale": _("Upscale"),
+    "remove_background": _("Remove background"),
+    "create_mask": _("Create mask"),
+    "check_safety": _("Check for sensitive content"),
 }
 DRAWING = ("text2img", "img2img", "inpaint", "outpaint")
 FROM_PICTURES = tuple(name for name in OPERATION_NAMES if name != "text2img")
@@ -72,6 +76,13 @@ class Field:
         return f"{self.low:g} to {self.high:g}"
 
     @property
+    def range_said(self) -> str:
+        """The same for people, in their language."""
+        if self.low is None or self.high is None:
+            return ""
+        return gettext("%(low)s to %(high)s") % {"low": digits(f"{self.low:g}"), "high": digits(f"{self.high:g}")}
+
+    @property
     def default_text(self) -> str:
         if self.default is None:
             return ""
@@ -79,9 +90,16 @@ class Field:
 
     @property
     def meaning(self) -> str:
-        """The help, and for which operations it is, where not for all."""
+        """The help, and for which operations it is, where not for all: in English, for what machines read."""
         names = ", ".join(OPERATION_NAMES[name].lower() for name in self.operations)
         return f"{self.help} For {names}." if names else self.help
+
+    @property
+    def meaning_said(self) -> str:
+        """The same for people, in their language."""
+        names = ", ".join(gettext(OPERATION_NAMES[name]) for name in self.operations)
+        said = gettext(self.help)
+        return f"{said} {gettext('For: %(operations)s.') % {'operations': names}}" if names else said
 
     def json_schema(self) -> dict[str, Any]:
         found: dict[str, Any] = {"type": self.type_name, "title": self.label, "description": self.meaning}
@@ -107,13 +125,19 @@ def fields_of(model: ImageModel) -> list[Field]:
 
 def _pictures(able: set[str]) -> list[Field]:
     """What the operations other than drawing from words need."""
-    picture = "An address, a base64 text, or a data URI."
+    picture = _("An address, a base64 text, or a data URI.")
     fields = [
-        Field("init_image", "Picture", "picture", picture, operations=FROM_PICTURES),
-        Field("mask_image", "Mask", "picture", f"White is redrawn. {picture}", operations=("inpaint",)),
-        Field("strength", "Strength", "number", "How far to depart from the picture.", 0.7, 0, 1, 0.05),
-        Field("scale", "Scale", "integer", "The side of the result over the picture's.", 3, 1, 4, 1),
-        Field("specific_object", "Thing", "text", "What the mask covers.", operations=("create_mask",)),
+        Field("init_image", _("Picture"), "picture", picture, operations=FROM_PICTURES),
+        Field(
+            "mask_image",
+            _("Mask"),
+            "picture",
+            _("White is redrawn. An address, a base64 text, or a data URI."),
+            operations=("inpaint",),
+        ),
+        Field("strength", _("Strength"), "number", _("How far to depart from the picture."), 0.7, 0, 1, 0.05),
+        Field("scale", _("Scale"), "integer", _("The side of the result over the picture's."), 3, 1, 4, 1),
+        Field("specific_object", _("Thing"), "text", _("What the mask covers."), operations=("create_mask",)),
     ]
     own = {"strength": ("img2img", "inpaint"), "scale": ("upscale",)}
     fields = [replace(field, operations=own.get(field.name, field.operations)) for field in fields]
@@ -124,29 +148,34 @@ def _pictures(able: set[str]) -> list[Field]:
 def general_fields() -> list[Field]:
     """The fields of a call with any model: ranges as wide as some model's, no model's own defaults."""
     model = ImageModel(side_px_min=64, side_px_max=2048, steps_max=100)
-    model_id = Field("model_id", "Model", "text", "Which model draws; the installation's default when left out.")
-    lora = Field("lora_model", "LoRA", "text", "Ids of LoRAs that join the model, separated by commas.")
-    strength = Field("lora_strength", "LoRA strength", "text", "One number for each LoRA, separated by commas.")
-    previews = Field("previews", "Previews", "flag", "While it is drawn, fetch shows it becoming.", False)
+    model_id = Field("model_id", _("Model"), "text", _("Which model draws; the installation's default when left out."))
+    lora = Field("lora_model", "LoRA", "text", _("Ids of LoRAs that join the model, separated by commas."))
+    strength = Field("lora_strength", _("LoRA strength"), "text", _("One number for each LoRA, separated by commas."))
+    previews = Field("previews", _("Previews"), "flag", _("While it is drawn, fetch shows it becoming."), False)
     own = {"width", "height", "num_inference_steps", "guidance_scale"}
     fields = [*_words(model), *_size(model), *_sampling(model), lora, strength, *_delivery(), previews]
     return [model_id, *(replace(field, default=None) if field.name in own else field for field in fields)]
 
 
 def _words(model: ImageModel) -> list[Field]:
-    prompt = Field("prompt", "Prompt", "long", "What the picture shows.", required=True)
+    prompt = Field("prompt", _("Prompt"), "long", _("What the picture shows."), required=True)
     if model.family in _WITHOUT_NEGATIVE:
         return [prompt]
-    return [prompt, Field("negative_prompt", "Negative prompt", "text", "What it should not show.", advanced=True)]
+    return [
+        prompt,
+        Field("negative_prompt", _("Negative prompt"), "text", _("What it should not show."), advanced=True),
+    ]
 
 
 def _size(model: ImageModel) -> list[Field]:
     low, high = model.side_px_min, model.side_px_max
-    note = "Rounded down to a multiple of 8."
+    note = _("Rounded down to a multiple of 8.")
     return [
-        Field("width", "Width", "integer", note, model.width_px_default, low, high, SIZE_STEP_PX, unit="px"),
-        Field("height", "Height", "integer", note, model.height_px_default, low, high, SIZE_STEP_PX, unit="px"),
-        Field("samples", "Images", "integer", "Each is charged when it is delivered.", 1, 1, model.samples_max, 1),
+        Field("width", _("Width"), "integer", note, model.width_px_default, low, high, SIZE_STEP_PX, unit="px"),
+        Field("height", _("Height"), "integer", note, model.height_px_default, low, high, SIZE_STEP_PX, unit="px"),
+        Field(
+            "samples", _("Images"), "integer", _("Each is charged when it is delivered."), 1, 1, model.samples_max, 1
+        ),
     ]
 
 
@@ -154,9 +183,9 @@ def _sampling(model: ImageModel) -> list[Field]:
     return [
         Field(
             "num_inference_steps",
-            "Steps",
+            _("Steps"),
             "integer",
-            "More steps take longer and cost the same.",
+            _("More steps take longer and cost the same."),
             model.steps_default,
             1,
             model.steps_max,
@@ -165,30 +194,30 @@ def _sampling(model: ImageModel) -> list[Field]:
         ),
         Field(
             "guidance_scale",
-            "Guidance",
+            _("Guidance"),
             "number",
-            "How closely the picture follows the prompt.",
+            _("How closely the picture follows the prompt."),
             model.guidance_scale_default,
             1,
             20,
             0.5,
             advanced=True,
         ),
-        Field("seed", "Seed", "integer", "The same seed gives the same picture; empty draws one.", advanced=True),
+        Field("seed", _("Seed"), "integer", _("The same seed gives the same picture; empty draws one."), advanced=True),
         Field(
             "scheduler",
-            "Scheduler",
+            _("Scheduler"),
             "choice",
-            "Empty is the model's own.",
+            _("Empty is the model's own."),
             model.scheduler_default or None,
             choices=SCHEDULERS,
             advanced=True,
         ),
         Field(
             "deterministic",
-            "Deterministic",
+            _("Deterministic"),
             "flag",
-            "Shares no step with other calls: the same call gives the same bytes. Slower when others draw too.",
+            _("Shares no step with other calls: the same call gives the same bytes. Slower when others draw too."),
             False,
             advanced=True,
         ),
@@ -201,17 +230,17 @@ def _adapters(model: ImageModel) -> list[Field]:
     if not names:
         return []
     return [
-        Field("lora_model", "LoRA", "choice", "Styles or subjects that join it; several by commas.", choices=names),
-        Field("lora_strength", "LoRA strength", "number", "How strongly; several by commas.", 1, 0.1, 1, 0.05),
+        Field("lora_model", "LoRA", "choice", _("Styles or subjects that join it; several by commas."), choices=names),
+        Field("lora_strength", _("LoRA strength"), "number", _("How strongly; several by commas."), 1, 0.1, 1, 0.05),
     ]
 
 
 def _delivery() -> list[Field]:
     return [
-        Field("safety_checker", "Safety checker", "flag", "Flagged pictures are replaced.", False, advanced=True),
-        Field("base64", "As base64", "flag", "The reply holds the picture itself.", False, advanced=True),
-        Field("webhook", "Webhook", "text", "An address that is told the outcome, signed.", advanced=True),
-        Field("track_id", "Track id", "text", "Your own id; it comes back in the webhook.", advanced=True),
+        Field("safety_checker", _("Safety checker"), "flag", _("Flagged pictures are replaced."), False, advanced=True),
+        Field("base64", _("As base64"), "flag", _("The reply holds the picture itself."), False, advanced=True),
+        Field("webhook", _("Webhook"), "text", _("An address that is told the outcome, signed."), advanced=True),
+        Field("track_id", _("Track id"), "text", _("Your own id; it comes back in the webhook."), advanced=True),
     ]
 
 

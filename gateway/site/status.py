@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from gateway.ids import generation_id_floor
 from gateway.templatetags.units import ms, number
@@ -26,13 +29,22 @@ FRESH_S = 10
 _CACHE_KEY = "site:status"
 
 
+# A part's state, and what is to say of it in the language that is active when it is called.
+Found = tuple[str, Callable[[], str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One part: `state` is ok, slow, down or off."""
+    """One part: `name` is English, `state` is ok, slow, down or off, `details` are by language: a report serves many
+    readers."""
 
     name: str
     state: str
-    detail: str
+    details: Mapping[str, str]
+
+    @property
+    def detail(self) -> str:
+        return self.details.get(translation.get_language() or "en", self.details["en"])
 
     @property
     def tone(self) -> str:
@@ -40,7 +52,7 @@ class Probe:
 
     @property
     def word(self) -> str:
-        return {"ok": "Working", "slow": "Slow", "down": "Down", "off": "Not configured"}[self.state]
+        return {"ok": _("Working"), "slow": _("Slow"), "down": _("Down"), "off": _("Not configured")}[self.state]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,8 @@ class Report:
 
     @property
     def headline(self) -> str:
-        return {"ok": "Everything works", "slow": "Working, slower than usual", "down": "A part is down"}[self.state]
+        words = {"ok": _("Everything works"), "slow": _("Working, slower than usual"), "down": _("A part is down")}
+        return words[self.state]
 
     def to_json(self) -> dict[str, Any]:
         parts = [{"name": p.name, "state": p.state, "detail": p.detail} for p in self.probes]
@@ -76,59 +89,74 @@ def report(*, now: datetime) -> Report:
 
 
 def _probes(now: datetime) -> list[Probe]:
-    asked: list[tuple[str, Callable[[datetime], tuple[str, str]]]] = [
-        ("API and database", _database),
-        ("Render workers", _workers),
-        ("Queue", _queue),
-        ("Recent calls", _recent),
-        ("Picture storage", _storage),
-        ("Payments", _payments),
+    asked: list[tuple[str, Callable[[datetime], Found]]] = [
+        (gettext_noop("API and database"), _database),
+        (gettext_noop("Render workers"), _workers),
+        (gettext_noop("Queue"), _queue),
+        (gettext_noop("Recent calls"), _recent),
+        (gettext_noop("Picture storage"), _storage),
+        (gettext_noop("Payments"), _payments),
     ]
     return [_ask(name, probe, now) for name, probe in asked]
 
 
-def _ask(name: str, probe: Callable[[datetime], tuple[str, str]], now: datetime) -> Probe:
+def _ask(name: str, probe: Callable[[datetime], Found], now: datetime) -> Probe:
     try:
-        state, detail = probe(now)
+        state, words = probe(now)
     except Exception:  # noqa: BLE001 - whatever a part raises, the page must still say that it is down
-        state, detail = "down", "It did not answer."
-    return Probe(name=name, state=state, detail=detail)
+        state, words = "down", lambda: _("It did not answer.")
+    details = {}
+    for language, _name in settings.LANGUAGES:
+        with translation.override(language):
+            details[language] = words()
+    return Probe(name=name, state=state, details=details)
 
 
-def _database(now: datetime) -> tuple[str, str]:
+def _database(now: datetime) -> Found:
     began = time.perf_counter()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     took_ms = (time.perf_counter() - began) * 1000
-    return ("ok" if took_ms < 250 else "slow"), f"Answered in {ms(took_ms)}."
+    return ("ok" if took_ms < 250 else "slow"), lambda: _("Answered in %(span)s.") % {"span": ms(took_ms)}
 
 
-def _workers(now: datetime) -> tuple[str, str]:
+def _workers(now: datetime) -> Found:
     alive = list(workers_alive().filter(last_seen_at__gte=now - SILENT, owner_account_id=None).values_list("state"))
     count = len(alive)
-    return ("ok" if count else "down"), f"{count} alive." if count else "None has reported in the last 20 s."
+    if not count:
+        return "down", lambda: _("None has reported in the last 20 s.")
+    return "ok", lambda: _("%(count)s alive.") % {"count": count}
 
 
-def _queue(now: datetime) -> tuple[str, str]:
+def _queue(now: datetime) -> Found:
     waiting = Generation.objects.filter(state=GenerationState.WAITING).order_by("created_at")
     oldest = waiting.values_list("created_at", flat=True).first()
     if oldest is None:
-        return "ok", "Empty: a call starts at once."
-    age_s = (now - oldest).total_seconds()
-    return ("ok" if age_s < 60 else "slow"), f"{number(waiting.count())} waiting, the oldest for {ms(age_s * 1000)}."
+        return "ok", lambda: _("Empty: a call starts at once.")
+    age_s, count = (now - oldest).total_seconds(), waiting.count()
+
+    def words() -> str:
+        return _("%(count)s waiting, the oldest for %(span)s.") % {"count": number(count), "span": ms(age_s * 1000)}
+
+    return ("ok" if age_s < 60 else "slow"), words
 
 
-def _recent(now: datetime) -> tuple[str, str]:
+def _recent(now: datetime) -> Found:
     ended = Generation.objects.filter(pk__gte=generation_id_floor(now - RECENT))
     good = ended.filter(state=GenerationState.SUCCEEDED).count()
     bad = ended.filter(state=GenerationState.FAILED).count()
     if not good + bad:
-        return "ok", "No call ended in the last 15 minutes."
+        return "ok", lambda: _("No call ended in the last 15 minutes.")
     state = "ok" if bad <= good * 0.05 else "slow" if good else "down"
-    return state, f"{number(good)} of {number(good + bad)} calls of the last 15 minutes delivered."
+
+    def words() -> str:
+        facts = {"good": number(good), "all": number(good + bad)}
+        return _("%(good)s of %(all)s calls of the last 15 minutes delivered.") % facts
+
+    return state, words
 
 
-def _storage(now: datetime) -> tuple[str, str]:
+def _storage(now: datetime) -> Found:
     storage = get_storage()
     expires_epoch_s = int(now.timestamp()) + 60
     key = output_key(token=f"probe{secrets.token_hex(6)}", index=0, extension="txt", expires_epoch_s=expires_epoch_s)
@@ -137,10 +165,16 @@ def _storage(now: datetime) -> tuple[str, str]:
     whole = storage.read(key) == b"probe"
     storage.delete(key)
     took_ms = (time.perf_counter() - began) * 1000
-    return ("ok" if whole and took_ms < 2000 else "slow"), f"Wrote, read and deleted a file in {ms(took_ms)}."
+
+    def words() -> str:
+        return _("Wrote, read and deleted a file in %(span)s.") % {"span": ms(took_ms)}
+
+    return ("ok" if whole and took_ms < 2000 else "slow"), words
 
 
-def _payments(now: datetime) -> tuple[str, str]:
+def _payments(now: datetime) -> Found:
     if settings.BILLING_PROVIDER == "sandbox":
-        return "ok", "A sandbox: no money moves."
-    return ("ok", "Configured.") if settings.STRIPE_API_KEY else ("off", "Funds are added by the operator.")
+        return "ok", lambda: _("A sandbox: no money moves.")
+    if not settings.STRIPE_API_KEY:
+        return "off", lambda: _("Funds are added by the operator.")
+    return "ok", lambda: _("Configured.")

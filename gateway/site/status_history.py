@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from billing.entitlements import day_of
 from gateway.models import Incident, ProbeDay
@@ -68,10 +70,14 @@ def _part(name: str, days: list[tuple[date, ProbeDay | None]]) -> PartHistory:
 
 def _bar(day: date, row: ProbeDay | None) -> Bar:
     if row is None or not row.ok + row.slow + row.down:
-        return Bar(day, "none", "not measured")
+        return Bar(day, "none", _("not measured"))
     if row.down:
-        return Bar(day, "bad", f"down for {row.down} of {row.ok + row.slow + row.down} probes")
-    return Bar(day, "warn", f"slow for {row.slow} probes") if row.slow else Bar(day, "ok", "worked")
+        facts = {"count": row.down, "all": row.ok + row.slow + row.down}
+        return Bar(day, "bad", _("down for %(count)s of %(all)s probes") % facts)
+    if row.slow:
+        slow = ngettext("slow for one probe", "slow for %(count)s probes", row.slow)
+        return Bar(day, "warn", slow % {"count": row.slow})
+    return Bar(day, "ok", _("worked"))
 
 
 def incidents() -> list[Incident]:

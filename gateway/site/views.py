@@ -23,6 +23,7 @@ from gateway.site.facets import SORTS
 from gateway.site.negotiation import MARKDOWN, varied, wants_markdown
 from gateway.site.plans import plan_cards, price_rows
 from gateway.site.samples import samples
+from gateway.site.speech import english
 from inference.models import ImageModel
 
 YEAR_S = 365 * 24 * 3600
@@ -62,12 +63,14 @@ def pricing(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@english
 def pricing_json(request: HttpRequest) -> JsonResponse:
     now = timezone.now()
     return JsonResponse({"currency": "usd", "plans": _plans_json(now), "images": _prices_json(now)})
 
 
 @require_safe
+@english
 def pricing_markdown(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {"plans": plan_cards(now=now), "prices": price_rows(now=now), "site_name": settings.SITE_NAME}
@@ -99,9 +102,19 @@ def _prices_json(now: datetime) -> list[dict[str, Any]]:
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    now = timezone.now()
+    if wants_markdown(request) or request.path.endswith(".md"):
+        return varied(status_markdown(request))
+    return varied(render(request, "site/status.html", _status(timezone.now())))
+
+
+@english
+def status_markdown(request: HttpRequest) -> HttpResponse:
+    return render(request, "site/status.md", _status(timezone.now()), content_type=MARKDOWN)
+
+
+def _status(now: datetime) -> dict[str, Any]:
     report = probes.report(now=now)
-    context = {
+    return {
         "section": "status",
         "report": report,
         "history": status_history.history([probe.name for probe in report.probes], now=now),
@@ -109,12 +122,10 @@ def status(request: HttpRequest) -> HttpResponse:
         "incidents": status_history.incidents(),
         "site_name": settings.SITE_NAME,
     }
-    if wants_markdown(request) or request.path.endswith(".md"):
-        return varied(render(request, "site/status.md", context, content_type=MARKDOWN))
-    return varied(render(request, "site/status.html", context))
 
 
 @require_safe
+@english
 def status_json(request: HttpRequest) -> JsonResponse:
     return JsonResponse(probes.report(now=timezone.now()).to_json())
 
@@ -147,23 +158,28 @@ def language(request: HttpRequest) -> HttpResponse:
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     query, now = catalogue.Query.parse(request.GET), timezone.now()
-    page = catalogue.page_of(catalogue.search(query, now=now), request.GET.get("page"))
-    context = {
-        "section": "models",
-        "query": query,
-        "page": page,
-        "entries": catalogue.entries(list(page.object_list), now=now),
-        "sorts": SORTS.items(),
-    }
     if wants_markdown(request) or request.path.endswith(".md"):
-        context |= {"base_url": base_url(request), "site_name": settings.SITE_NAME}
-        return varied(render(request, "models/list.md", context, content_type=MARKDOWN))
-    context["facets"] = catalogue.facets(query, now=now)
+        return varied(models_markdown(request, query))
+    context = _models(request, query, now) | {"facets": catalogue.facets(query, now=now), "sorts": SORTS.items()}
     fragment = getattr(request, "htmx", False) and request.htmx.target == "found"  # type: ignore[attr-defined]
     return varied(render(request, "models/found.html" if fragment else "models/list.html", context))
 
 
+@english
+def models_markdown(request: HttpRequest, query: catalogue.Query) -> HttpResponse:
+    context = _models(request, query, timezone.now())
+    context |= {"base_url": base_url(request), "site_name": settings.SITE_NAME}
+    return render(request, "models/list.md", context, content_type=MARKDOWN)
+
+
+def _models(request: HttpRequest, query: catalogue.Query, now: datetime) -> dict[str, Any]:
+    page = catalogue.page_of(catalogue.search(query, now=now), request.GET.get("page"))
+    entries = catalogue.entries(list(page.object_list), now=now)
+    return {"section": "models", "query": query, "page": page, "entries": entries}
+
+
 @require_safe
+@english
 def llms(request: HttpRequest) -> HttpResponse:
     """The site for machines that read: what is here, and where its markdown twins are."""
     context = {

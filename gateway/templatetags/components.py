@@ -12,8 +12,10 @@ from typing import Any
 
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
-from django.utils.html import format_html
+from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
+
+from gateway.site.speech import script_words as words_of
 
 register = template.Library()
 
@@ -83,6 +85,13 @@ def query(context: template.Context, **changes: Any) -> str:
         if value not in (None, ""):
             values[name] = str(value)
     return f"?{values.urlencode()}"
+
+
+@register.simple_tag
+def script_words(scripts: str) -> SafeString | str:
+    """What the scripts of a page say, for js/speech.js; nothing on English pages."""
+    words = words_of(scripts)
+    return json_script(words, "speech") if words else ""
 
 
 @register.simple_tag

@@ -1,11 +1,12 @@
 """The only formatter of money, pixels, durations, bytes, counts and times on pages and in e-mails.
 
-Integers in, text out: no float ever holds money here, and nothing rounds up what a customer owns.
+Integers in, text out: no float ever holds money here, and nothing rounds up what a customer owns. Texts are in the
+reader's language: $1,234.50 on 26 Nov 2026 is 1.234,50 $ on 26. Nov. 2026 in German.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from django import template
@@ -14,33 +15,37 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from billing.money import MICROUSD_PER_USD, usd_text
+from billing.wording import NO_BREAK, day_text, digits, dollars
+
 register = template.Library()
 
-MICROUSD_PER_USD = 1_000_000
-MINUS = "\N{MINUS SIGN}"
-THIN = "\N{NO-BREAK SPACE}"
+THIN = NO_BREAK
 DASH = "\N{EN DASH}"
-
-
-def _dollars(amount_microusd: int, *, places: int) -> str:
-    """`amount_microusd` cut (not rounded) to `places` decimals, so that a balance never shows more than there is."""
-    whole, micro = divmod(abs(amount_microusd), MICROUSD_PER_USD)
-    fraction = f"{micro:06d}"[:places]
-    shown_zero = whole == 0 and not fraction.strip("0")
-    sign = MINUS if amount_microusd < 0 and not shown_zero else ""
-    return f"{sign}${whole:,}.{fraction}"
 
 
 @register.filter
 def money(amount_microusd: int | None) -> str:
     """A balance or total with cents: 12345678 -> $12.34."""
-    return DASH if amount_microusd is None else _dollars(int(amount_microusd), places=2)
+    return DASH if amount_microusd is None else dollars(int(amount_microusd), places=2)
+
+
+@register.filter
+def whole_usd(amount_microusd: int) -> str:
+    """A round sum, without its cents: 47000000 -> $47."""
+    return dollars(int(amount_microusd), places=0)
+
+
+@register.filter
+def plain_usd(amount_microusd: int) -> str:
+    """An amount as a form sends it, in no language: 25000000 -> 25.00."""
+    return usd_text(int(amount_microusd), places=2)
 
 
 @register.filter
 def cents(amount_cents: int | None) -> str:
     """An amount of the payment provider's: 2500 -> $25.00."""
-    return DASH if amount_cents is None else _dollars(int(amount_cents) * 10_000, places=2)
+    return DASH if amount_cents is None else dollars(int(amount_cents) * 10_000, places=2)
 
 
 @register.filter
@@ -49,9 +54,9 @@ def price(amount_microusd: int | None) -> str:
     if amount_microusd is None:
         return DASH
     if int(amount_microusd) == 0:
-        return "$0.00"
+        return dollars(0, places=2)
     places = 4 if int(amount_microusd) % 100 == 0 else 6
-    return _dollars(int(amount_microusd), places=places)
+    return dollars(int(amount_microusd), places=places)
 
 
 @register.filter
@@ -64,10 +69,10 @@ def spent(amount_microusd: int | None) -> str:
 
 @register.filter
 def number(value: int | float | None) -> str:
-    """A count with thin groups: 12000 -> 12,000."""
+    """A count in groups: 12000 -> 12,000."""
     if value is None:
         return DASH
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+    return digits(f"{value:,}" if isinstance(value, int) else f"{value:,.1f}")
 
 
 @register.filter
@@ -93,7 +98,7 @@ def bytes_size(value_bytes: int | None) -> str:
         if value < 1024 or unit == "TiB":
             break
         value /= 1024
-    return f"{value:.0f}{THIN}{unit}" if unit == "B" or value >= 100 else f"{value:.1f}{THIN}{unit}"
+    return f"{value:.0f}{THIN}{unit}" if unit == "B" or value >= 100 else f"{digits(f'{value:.1f}')}{THIN}{unit}"
 
 
 @register.filter
@@ -104,7 +109,7 @@ def ms(value_ms: int | float | None) -> str:
     if value_ms < 1000:
         return f"{value_ms:.0f}{THIN}ms"
     if value_ms < 60_000:
-        return f"{value_ms / 1000:.1f}{THIN}s"
+        return f"{digits(f'{value_ms / 1000:.1f}')}{THIN}s"
     return seconds(round(value_ms / 1000))
 
 
@@ -118,8 +123,13 @@ def seconds(value_s: int | float | None) -> str:
     for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, unit_s)
         if count:
-            parts.append(f"{count}{THIN}{unit}")
+            parts.append(f"{count}{THIN}{_unit(unit)}")
     return " ".join(parts[:2]) or f"0{THIN}s"
+
+
+def _unit(unit: str) -> str:
+    """Days alone are abbreviated by language; h, min and s are everybody's."""
+    return gettext("d") if unit == "d" else unit
 
 
 @register.filter
@@ -135,11 +145,11 @@ def percent(value: float | None) -> str:
         return DASH
     shown = value * 100
     if 0 < shown < 0.01:
-        return f"<{THIN}0.01{THIN}%"
+        return f"<{THIN}{digits('0.01')}{THIN}%"
     if 99.99 < shown < 100:
-        return f">{THIN}99.99{THIN}%"
-    digits = 0 if shown in (0, 100) else 1 if shown < 99 else 2
-    return f"{shown:.{digits}f}{THIN}%"
+        return f">{THIN}{digits('99.99')}{THIN}%"
+    places = 0 if shown in (0, 100) else 1 if shown < 99 else 2
+    return f"{digits(f'{shown:.{places}f}')}{THIN}%"
 
 
 def _in_zone(moment: datetime) -> datetime:
@@ -163,7 +173,7 @@ def when(moment: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{} UTC">{} <span class="dim">{}</span></time>',
         exact.isoformat(timespec="seconds").replace("+00:00", "Z"),
         exact.strftime("%Y-%m-%d %H:%M:%S"),
-        local.strftime("%-d %b %Y, %H:%M"),
+        day_text(local, "when"),
         zone_name(moment),
     )
 
@@ -178,7 +188,7 @@ def clock(moment: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{} UTC">{}</time>',
         exact.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         exact.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-        _in_zone(moment).strftime("%-d %b %H:%M:%S"),
+        day_text(_in_zone(moment), "clock"),
     )
 
 
@@ -188,7 +198,31 @@ def day(moment: datetime | None) -> SafeString | str:
     if moment is None:
         return DASH
     exact = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return format_html('<time datetime="{}">{}</time>', exact, _in_zone(moment).strftime("%-d %b %Y"))
+    return format_html('<time datetime="{}">{}</time>', exact, day_text(_in_zone(moment), "day"))
+
+
+@register.filter
+def short_day(value: date) -> str:
+    """A day of a near year: 26 Nov."""
+    return day_text(value, "short")
+
+
+@register.filter
+def long_day(moment: datetime) -> str:
+    """A UTC day as letters write it: 26 November 2026."""
+    return day_text(moment.astimezone(UTC), "long")
+
+
+@register.filter
+def utc_month(moment: datetime) -> str:
+    """A month of UTC, whatever the reader's zone: November 2026."""
+    return day_text(moment.astimezone(UTC), "month")
+
+
+@register.filter
+def long_when(moment: datetime) -> str:
+    """A UTC minute as letters write it: 26 November 2026, 04:31."""
+    return f"{long_day(moment)}, {moment.astimezone(UTC):%H:%M}"
 
 
 @register.filter
@@ -215,7 +249,7 @@ def _span_ago(elapsed_s: float) -> str:
 def _largest(span_s: float) -> str:
     for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60)):
         if span_s >= unit_s:
-            return f"{int(span_s // unit_s)}{THIN}{unit}"
+            return f"{int(span_s // unit_s)}{THIN}{_unit(unit)}"
     return f"{int(span_s)}{THIN}s"
 
 

@@ -2,14 +2,15 @@
 // numbers stand in the table below it. Arrow keys move the reading. A drag chooses a span, and so do arrow keys with
 // Shift, then Enter: where the figure has data-zoom, the page is asked for that span, so that it can be shared.
 import { announce } from "./announce.js";
+import { locale, numbers, say, usd } from "./speech.js";
 
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 4]];
 
 const colour = (element) => getComputedStyle(element).color;
 
 function formatter(unit) {
-  const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-  if (unit === "usd") return (value) => (value == null ? "–" : `$${value.toFixed(value !== 0 && Math.abs(value) < 1 ? 4 : 2)}`);
+  const plain = new Intl.NumberFormat(numbers, { maximumFractionDigits: 1 });
+  if (unit === "usd") return (value) => (value == null ? "–" : usd(value.toFixed(value !== 0 && Math.abs(value) < 1 ? 4 : 2)));
   if (unit === "ms") return (value) => (value == null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${plain.format(value / 1000)} s`);
   if (unit === "percent") return (value) => (value == null ? "–" : `${Math.round(value)} %`);
   return (value) => (value == null ? "–" : plain.format(value));
@@ -19,7 +20,7 @@ const DAY_S = 86400;
 
 // Ticks of the time axis, in the reader's zone: days for daily sums, hours (and the date at midnight) for hourly ones.
 function timeAxis(zone, daily) {
-  const part = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options });
+  const part = (options) => new Intl.DateTimeFormat(locale, { timeZone: zone, ...options });
   const date = part({ day: "numeric", month: "short" });
   const time = part({ hour: "2-digit", minute: "2-digit" });
   const label = (epoch) => {
@@ -31,7 +32,7 @@ function timeAxis(zone, daily) {
 }
 
 function clock(zone) {
-  const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const format = new Intl.DateTimeFormat(locale, { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   return (epoch) => format.format(epoch * 1000);
 }
 
@@ -46,7 +47,7 @@ function draw(figure) {
   const axis = colour(figure.querySelector(".chart-axis"));
   const grid = colour(figure.querySelector(".chart-grid"));
   const font = `12px ${getComputedStyle(figure).fontFamily}`;
-  const say = (index) => {
+  const tell = (index) => {
     if (index == null) { read.textContent = ""; return; }
     const values = legend.map((item, i) => `${item.textContent.trim()} ${text(data[i + 1][index])}`);
     read.textContent = `${when(data[0][index])}  ${values.join("  ")}`;
@@ -71,7 +72,7 @@ function draw(figure) {
       paths: single ? bars : undefined, fill: single ? colour(item) : undefined,
     }))],
     hooks: {
-      setCursor: [(self) => say(self.cursor.idx)],
+      setCursor: [(self) => tell(self.cursor.idx)],
       setSelect: [(self) => {
         if (self.select.width < 8) return;
         const [low, high] = [self.select.left, self.select.left + self.select.width].map((px) => self.posToVal(px, "x"));
@@ -79,7 +80,7 @@ function draw(figure) {
       }],
     },
   }, data, area);
-  return { plot, say, times: data[0] };
+  return { plot, tell, times: data[0] };
 }
 
 // The number of the step that a moment lies in; bars stand around their step's start.
@@ -117,8 +118,8 @@ function start(figure) {
     plot.setCursor({ left: left(at), top: 20 });
     const [low, high] = anchor === null ? [0, 0] : [Math.min(left(anchor), left(at)), Math.max(left(anchor), left(at))];
     plot.setSelect({ left: low, width: high - low, top: 0, height: plot.bbox.height / devicePixelRatio }, false);
-    drawn.say(at);
-    if (anchor !== null) announce(`${Math.abs(at - anchor) + 1} steps chosen. Enter shows them.`);
+    drawn.tell(at);
+    if (anchor !== null) announce(say("{count} steps chosen. Enter shows them.", { count: Math.abs(at - anchor) + 1 }));
   });
   const redraw = () => { drawn.plot.destroy(); drawn = draw(figure); };
   document.addEventListener("themechange", redraw);

@@ -4,6 +4,7 @@ import { announce } from "./announce.js";
 import { dollars } from "./money.js";
 import { ask, follow, phase } from "./playground-jobs.js";
 import { make } from "./playground-results.js";
+import { say } from "./speech.js";
 
 const form = document.querySelector("[data-compare]");
 const models = JSON.parse(document.getElementById("models")?.textContent ?? "{}");
@@ -19,7 +20,7 @@ function update() {
   for (const column of form.querySelectorAll("[data-column]")) {
     const model = models[nameOf(column)];
     total += model?.price ?? 0;
-    column.querySelector("[data-price]").textContent = model ? `${dollars(model.price)} · ${model.name}` : nameOf(column) ? "Not in the list: press Enter to look it up." : "Left out.";
+    column.querySelector("[data-price]").textContent = model ? `${dollars(model.price)} · ${model.name}` : say(nameOf(column) ? "Not in the list: press Enter to look it up." : "Left out.");
   }
   form.querySelector("[data-total]").textContent = dollars(total);
 }
@@ -41,7 +42,7 @@ async function placed(column, body) {
       return await ask(models[nameOf(column)].run, { method: "POST", body });
     } catch (problem) {
       if (problem.code !== "queue_full" || tries >= TRIES_MAX) throw problem;
-      state(column, "Waiting for a place in your queue");
+      state(column, say("Waiting for a place in your queue"));
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
@@ -53,18 +54,18 @@ async function draw(column) {
   for (const own of column.querySelectorAll("input:not([name=model])")) body.set(own.name, own.value);
   body.set("operation", "text2img");
   const startedMs = Date.now();
-  state(column, "Sending");
+  state(column, say("Sending"));
   try {
     const job = await placed(column, body);
     if (!job) return;
     const done = await follow(job.id, (now) => state(column, phase(now, startedMs).join(". ")), () => true);
     const picture = done.pictures[0];
-    if (!picture) { state(column, `${done.error || "Cancelled."} Nothing was charged.`); return; }
+    if (!picture) { state(column, `${done.error || say("Cancelled.")} ${say("Nothing was charged.")}`); return; }
     const image = make("img", { src: picture.url, alt: done.prompt, width: picture.width, height: picture.height });
-    const facts = make("figcaption", {}, make("strong", { textContent: nameOf(column) }), make("span", { textContent: `seed ${picture.seed} · ${done.took} · ${done.charged}` }));
+    const facts = make("figcaption", {}, make("strong", { textContent: nameOf(column) }), make("span", { textContent: `${say("seed {seed}", { seed: picture.seed })} · ${done.took} · ${done.charged}` }));
     column.querySelector("[data-place]").replaceChildren(make("a", { href: done.url }, image), facts);
   } catch (problem) {
-    state(column, `${problem.message} Nothing was charged.`);
+    state(column, `${problem.message} ${say("Nothing was charged.")}`);
   }
 }
 
@@ -75,7 +76,7 @@ async function run() {
   const worker = async () => { while (waiting.length) await draw(waiting.shift()); };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   running = false;
-  announce("All columns have ended");
+  announce(say("All columns have ended"));
 }
 
 if (form) {

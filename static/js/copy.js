@@ -1,6 +1,7 @@
 // Copy buttons: data-copy holds the text, data-copy-from its address on this host; data-copy-code copies the code shown in
 // the enclosing block.
 import { announce } from "./announce.js";
+import { say } from "./speech.js";
 
 const DONE_MS = 1600;
 
@@ -34,7 +35,7 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-copy-code], [data-copy-from]");
   if (!button) return;
   const copied = await write(await textOf(button));
-  announce(copied ? "Copied" : "Copying failed: select the text instead");
+  announce(say(copied ? "Copied" : "Copying failed: select the text instead"));
   if (!copied) return;
   button.dataset.done = "";
   button.dispatchEvent(new CustomEvent("copied", { bubbles: true }));
@@ -53,11 +54,12 @@ if (once) {
     if (kept || link.getAttribute("href").startsWith("#")) return;
     kept = true;
     event.preventDefault();
-    announce("You have not copied the key. It is not shown again. Press once more to leave.");
+    const warning = say("You have not copied the key, and it is not shown again. Press once more to leave.");
+    announce(warning);
     let note = document.getElementById("key-not-kept");
     if (!note) {
       note = Object.assign(document.createElement("p"), { id: "key-not-kept", className: "alert alert-warn" });
-      note.textContent = "You have not copied the key, and it is not shown again. Press once more to leave.";
+      note.textContent = warning;
       const place = document.querySelector("[data-key-once]");
       place.after(note);
       place.scrollIntoView({ block: "center" });

@@ -1,6 +1,8 @@
 // Dialogs: data-dialog="<id>" opens one; data-open opens itself; data-confirm on a form, or on the button that sends it,
 // asks first.
 // The browser's own <dialog> traps the focus, closes with Escape and gives the focus back.
+import { say } from "./speech.js";
+
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-dialog]");
   if (!opener) return;
@@ -17,7 +19,7 @@ document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
   if (!question || form.dataset.sure !== undefined) return;
   event.preventDefault();
-  confirmed(question, event.submitter?.textContent ?? "Go on").then((sure) => {
+  confirmed(question, event.submitter?.textContent ?? say("Go on")).then((sure) => {
     if (!sure) return;
     form.dataset.sure = "";
     form.requestSubmit(event.submitter);
@@ -26,10 +28,10 @@ document.addEventListener("submit", (event) => {
 
 export function confirmed(question, action) {
   const dialog = document.createElement("dialog");
-  dialog.setAttribute("aria-label", "Please confirm");
+  dialog.setAttribute("aria-label", say("Please confirm"));
   const text = Object.assign(document.createElement("p"), { className: "dialog-body", textContent: question });
   const form = Object.assign(document.createElement("form"), { method: "dialog", className: "dialog-foot" });
-  const no = Object.assign(document.createElement("button"), { className: "button button-second", value: "", textContent: "Cancel" });
+  const no = Object.assign(document.createElement("button"), { className: "button button-second", value: "", textContent: say("Cancel") });
   const yes = Object.assign(document.createElement("button"), { className: "button button-danger", value: "yes", textContent: action.trim() });
   form.append(no, yes);
   dialog.append(text, form);

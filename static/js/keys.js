@@ -1,13 +1,15 @@
 // Keyboard: "/" goes to the search field, Ctrl+Enter sends the form one is in, "?" shows these and the others.
+import { say } from "./speech.js";
+
 const typing = (element) => element.closest("input, textarea, select, [contenteditable]") !== null;
 
 const KEYS = [
-  ["/", "Go to the search field"],
-  ["Ctrl + Enter", "Generate, in the playground and in compare mode"],
-  ["Esc", "Cancel the call that runs; close a dialog or a menu"],
-  ["\u2190 \u2192", "Move the reading of a chart, or between tabs of code"],
-  ["Shift + \u2190 \u2192, Enter", "Choose a span of a chart and show it alone"],
-  ["?", "Show this"],
+  ["/", say("Go to the search field")],
+  ["Ctrl + Enter", say("Generate, in the playground and in compare mode")],
+  ["Esc", say("Cancel the call that runs; close a dialog or a menu")],
+  ["\u2190 \u2192", say("Move the reading of a chart, or between tabs of code")],
+  ["Shift + \u2190 \u2192, Enter", say("Choose a span of a chart and show it alone")],
+  ["?", say("Show this")],
 ];
 
 function sheet() {
@@ -20,9 +22,9 @@ function sheet() {
     list.append(term, Object.assign(document.createElement("dd"), { textContent: meaning }));
   }
   const head = Object.assign(document.createElement("div"), { className: "dialog-head" });
-  head.append(Object.assign(document.createElement("h2"), { id: "keys-title", textContent: "Keys" }));
+  head.append(Object.assign(document.createElement("h2"), { id: "keys-title", textContent: say("Keyboard") }));
   const foot = Object.assign(document.createElement("form"), { method: "dialog", className: "dialog-foot" });
-  foot.append(Object.assign(document.createElement("button"), { className: "button button-second", textContent: "Close" }));
+  foot.append(Object.assign(document.createElement("button"), { className: "button button-second", textContent: say("Close") }));
   dialog.append(head, list, foot);
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

@@ -1,26 +1,26 @@
 // Money on pages that count before the server does: whole micro-dollars until they are shown.
+import { numbers, say, usd } from "./speech.js";
 
 // At least four decimals, six where they say something, as on the rest of the site.
 export function dollars(microusd) {
   const whole = Math.trunc(microusd / 1_000_000);
   const micro = String(microusd % 1_000_000).padStart(6, "0");
-  return `$${whole.toLocaleString("en")}.${micro.endsWith("00") ? micro.slice(0, 4) : micro}`;
+  return usd(`${whole.toLocaleString("en")}.${micro.endsWith("00") ? micro.slice(0, 4) : micro}`);
 }
 
 // Cut, not rounded: a balance never shows more than there is.
-export const cents = (microusd) => `$${(Math.trunc(microusd / 10_000) / 100).toLocaleString("en", { minimumFractionDigits: 2 })}`;
+export const cents = (microusd) => usd((Math.trunc(microusd / 10_000) / 100).toLocaleString("en", { minimumFractionDigits: 2 }));
 
 // What would pay, in the words of gateway/dashboard/payment.py.
 export function paymentText(pays, total) {
-  const left = `${Math.max(pays.left - 1, 0).toLocaleString("en")} of ${pays.limit.toLocaleString("en")} left after it.`;
-  const texts = {
-    unlimited: `Included in ${pays.plan}, without a limit.`,
-    allowance: `One of your plan's calls: ${left}`,
-    free_day: `A free call: ${left}`,
-    postpaid: "Invoiced at the end of the month.",
-    none: `${pays.plan} has no call left: add funds or take a plan.`,
-  };
-  if (pays.source !== "funds") return texts[pays.source];
+  const left = Math.max(pays.left - 1, 0).toLocaleString(numbers);
+  const calls = { plan: pays.plan, left, limit: pays.limit.toLocaleString(numbers) };
+  if (pays.source === "unlimited") return say("Included in {plan}, without a limit.", calls);
+  if (pays.source === "allowance") return say("One of your plan's calls: {left} of {limit} left after it.", calls);
+  if (pays.source === "free_day") return say("A free call: {left} of {limit} left after it.", calls);
+  if (pays.source === "postpaid") return say("Invoiced at the end of the month.");
+  if (pays.source !== "funds") return say("{plan} has no call left: add funds or take a plan.", calls);
   const after = pays.balance - total;
-  return after < 0 ? `Your funds are ${cents(pays.balance)}: it needs ${dollars(-after)} more.` : `From funds: ${cents(after)} left after it.`;
+  if (after < 0) return say("Your funds are {balance}: it needs {missing} more.", { balance: cents(pays.balance), missing: dollars(-after) });
+  return say("From funds: {after} left after it.", { after: cents(after) });
 }

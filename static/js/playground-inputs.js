@@ -1,5 +1,6 @@
 // Pictures that a call brings along: pasted, dropped, chosen as a file or named by address; and the mask, drawn by hand.
 import { announce } from "./announce.js";
+import { say } from "./speech.js";
 
 const localUrl = (text) => { try { return new URL(text, location.href).origin === location.origin; } catch { return false; } };
 
@@ -78,7 +79,7 @@ function masking(form) {
     mask.querySelector("input[type=file]").value = "";
     preview(mask);
     paint();
-    announce("The mask is empty");
+    announce(say("The mask is empty"));
   });
 }
 
@@ -103,7 +104,7 @@ export function inputsStart(form) {
     if (!file || !box) return;
     event.preventDefault();
     fileSet(box, file);
-    announce("Picture pasted");
+    announce(say("Picture pasted"));
   });
   masking(form);
 }

@@ -1,4 +1,6 @@
 // One call at a time: sent, followed step by step, cancelled. Knows the service and nothing of the page.
+import { say } from "./speech.js";
+
 const POLL_MS = 700;
 
 export async function ask(url, options = {}) {
@@ -9,7 +11,7 @@ export async function ask(url, options = {}) {
   }
   const id = response.headers.get("X-Request-Id");
   if (!response.headers.get("Content-Type")?.includes("json")) {
-    throw Object.assign(new Error(`The service could not answer (${response.status}).`), { requestId: id });
+    throw Object.assign(new Error(say("The service could not answer ({status}).", { status: response.status })), { requestId: id });
   }
   const reply = await response.json();
   if (response.ok) return reply;
@@ -41,11 +43,12 @@ export function cancel(id, token) {
 }
 
 export function phase(job, startedMs) {
-  const elapsed = `${Math.round((Date.now() - startedMs) / 1000)} s so far`;
+  const elapsed = say("{seconds} s so far", { seconds: Math.round((Date.now() - startedMs) / 1000) });
   if (job.state !== "running") {
-    return [job.position ? `In the queue, ${job.position} before it` : "In the queue", `About ${job.eta_s} s to go, ${elapsed}`];
+    const place = job.position ? say("In the queue, {count} before it", { count: job.position }) : say("In the queue");
+    return [place, `${say("About {seconds} s to go", { seconds: job.eta_s })}, ${elapsed}`];
   }
-  if (!job.step) return ["Starting: the model is loaded if it is not", elapsed];
-  if (job.step >= job.steps) return ["Saving", elapsed];
-  return ["Rendering", `Step ${job.step} of ${job.steps}, ${elapsed}`];
+  if (!job.step) return [say("Starting: the model is loaded if it is not"), elapsed];
+  if (job.step >= job.steps) return [say("Saving"), elapsed];
+  return [say("Rendering"), `${say("Step {step} of {steps}", { step: job.step, steps: job.steps })}, ${elapsed}`];
 }

@@ -2,6 +2,7 @@
 import { announce } from "./announce.js";
 import { confirmed } from "./dialog.js";
 import { ask } from "./playground-jobs.js";
+import { say } from "./speech.js";
 
 export function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -28,9 +29,9 @@ async function copyBase64(url) {
 async function copied(act) {
   try {
     await act();
-    announce("Copied");
+    announce(say("Copied"));
   } catch {
-    announce("Copying failed: open the picture instead");
+    announce(say("Copying failed: open the picture instead"));
   }
 }
 
@@ -41,13 +42,14 @@ function post(job, act) {
 
 // The link takes the button's place: it can be seen, opened and copied again.
 async function share(job, event) {
-  if (!await confirmed("Make a link? Whoever has it sees this call's pictures with their prompt and settings, until you revoke it.", "Make the link")) return;
+  const question = say("Make a link? Whoever has it sees these pictures with their prompt and settings, until you revoke it.");
+  if (!await confirmed(question, say("Make the link"))) return;
   const button = event.target;
   try {
     const { url } = await post(job, "share");
     await copied(() => navigator.clipboard.writeText(url));
-    button.replaceWith(make("a", { className: small, href: url, textContent: "Shared link" }));
-    announce("The link is made and copied. The gallery lists it under shared links.");
+    button.replaceWith(make("a", { className: small, href: url, textContent: say("Shared link") }));
+    announce(say("The link is made and copied. The gallery lists it under shared links."));
   } catch (problem) {
     announce(problem.message);
   }
@@ -58,17 +60,17 @@ async function remove(job) {
   const figures = [...document.querySelectorAll(`[data-call="${job.id}"]`)];
   try {
     await post(job, "delete");
-    const note = make("p", { className: "small dim" }, "Deleted, for good in a week. ", button("Undo", "Undo the deletion of this call", undo));
+    const note = make("p", { className: "small dim" }, `${say("Deleted, for good in a week.")} `, button(say("Undo"), say("Undo the deletion of this call"), undo));
     figures[0].before(note);
     for (const shown of figures) shown.hidden = true;
-    announce("Deleted. Undo stands in its place.");
+    announce(say("Deleted. Undo stands in its place."));
 
     async function undo() {
       try {
         await post(job, "restore");
         note.remove();
         for (const shown of figures) shown.hidden = false;
-        announce("It is back");
+        announce(say("It is back"));
       } catch (problem) {
         announce(problem.message);
       }
@@ -80,24 +82,24 @@ async function remove(job) {
 
 // `acts` holds recall(job, seed), useAsInput(url), upscale(url); the last two may be missing.
 export function figure(job, picture, acts) {
-  const image = make("img", { src: picture.url, alt: job.prompt || "The picture", width: picture.width, height: picture.height });
-  const link = make("a", { href: picture.url, title: "Open the picture alone" }, image);
-  const note = picture.flagged ? ` · filtered by the safety checker, ${job.paid_by.toLowerCase()}, ${job.charged}` : ` · ${job.charged}`;
+  const image = make("img", { src: picture.url, alt: job.prompt || say("The picture"), width: picture.width, height: picture.height });
+  const link = make("a", { href: picture.url, title: say("Open the picture alone") }, image);
+  const note = picture.flagged ? ` · ${say("filtered by the safety checker")}, ${job.paid_by}, ${job.charged}` : ` · ${job.charged}`;
   const facts = make("figcaption", {}, make("strong", { textContent: `${picture.width} × ${picture.height}` }),
-    make("span", { textContent: `seed ${picture.seed} · ${job.took}${note}` }));
-  const name = `picture, seed ${picture.seed}`;
+    make("span", { textContent: `${say("seed {seed}", { seed: picture.seed })} · ${job.took}${note}` }));
+  const one = { seed: picture.seed };
   const row = make("div", { className: "row tile-check" },
-    make("a", { className: small, href: picture.url, download: `${job.id}-${picture.seed}.png`, textContent: "Download" }),
-    button("Recall", `Recall all settings of this ${name}`, () => acts.recall(job, picture.seed)),
-    button("Vary", `Recall the settings of this ${name} with another seed`, () => acts.recall(job, picture.seed + 1 + Math.floor(Math.random() * 1e6))));
-  if (acts.useAsInput) row.append(button("Use as input", `Use this ${name} as input`, () => acts.useAsInput(picture.url)));
-  if (acts.upscale) row.append(button("Upscale", `Upscale this ${name}`, () => acts.upscale(picture.url)));
+    make("a", { className: small, href: picture.url, download: `${job.id}-${picture.seed}.png`, textContent: say("Download") }),
+    button(say("Recall"), say("Recall all settings of this picture, seed {seed}", one), () => acts.recall(job, picture.seed)),
+    button(say("Vary"), say("Recall the settings of this picture, seed {seed}, with another seed", one), () => acts.recall(job, picture.seed + 1 + Math.floor(Math.random() * 1e6))));
+  if (acts.useAsInput) row.append(button(say("Use as input"), say("Use this picture, seed {seed}, as input", one), () => acts.useAsInput(picture.url)));
+  if (acts.upscale) row.append(button(say("Upscale"), say("Upscale this picture, seed {seed}", one), () => acts.upscale(picture.url)));
   row.append(
-    button("Copy address", `Copy the address of this ${name}`, () => copied(() => navigator.clipboard.writeText(new URL(picture.url, location.href).href))),
-    button("Copy base64", `Copy this ${name} as base64`, () => copied(() => copyBase64(picture.url))),
-    button("Share", `Share the call of this ${name} by a link`, (event) => share(job, event)),
-    button("Delete", `Delete the call of this ${name}`, () => remove(job)),
-    make("a", { className: small, href: job.url, textContent: "Details" }));
+    button(say("Copy address"), say("Copy the address of this picture, seed {seed}", one), () => copied(() => navigator.clipboard.writeText(new URL(picture.url, location.href).href))),
+    button(say("Copy base64"), say("Copy this picture, seed {seed}, as base64", one), () => copied(() => copyBase64(picture.url))),
+    button(say("Share"), say("Share the call of this picture, seed {seed}, by a link", one), (event) => share(job, event)),
+    button(say("Delete"), say("Delete the call of this picture, seed {seed}", one), () => remove(job)),
+    make("a", { className: small, href: job.url, textContent: say("Details") }));
   const shown = make("div", {}, make("figure", { className: "frame" }, link, facts), row);
   shown.dataset.call = job.id;
   return shown;
@@ -105,9 +107,9 @@ export function figure(job, picture, acts) {
 
 export function fault(box, text, { code = "", requestId = "", retry } = {}) {
   box.hidden = false;
-  const more = [code && `Code ${code}`, requestId && `request ${requestId}`].filter(Boolean).join(", ");
-  const words = make("div", {}, make("strong", { textContent: text }), make("br"), `${more ? `${more}. ` : ""}Nothing was charged. `);
-  if (retry) words.append(button("Try again", "Try the same call again", retry));
+  const more = [code && say("Code {code}", { code }), requestId && say("request {id}", { id: requestId })].filter(Boolean).join(", ");
+  const words = make("div", {}, make("strong", { textContent: text }), make("br"), `${more ? `${more}. ` : ""}${say("Nothing was charged.")} `);
+  if (retry) words.append(button(say("Try again"), say("Try the same call again"), retry));
   box.replaceChildren(make("div", { className: "alert alert-bad" }, words));
   announce(text);
 }

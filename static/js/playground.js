@@ -6,6 +6,7 @@ import { codeShow, operationOf, replyShow } from "./playground-code.js";
 import { inputUse, inputsStart } from "./playground-inputs.js";
 import { ask, becoming, cancel, follow, phase } from "./playground-jobs.js";
 import { fault, figure, make } from "./playground-results.js";
+import { numbers, say } from "./speech.js";
 
 const form = document.querySelector("[data-playground]");
 const KEEP = `playground:${form?.dataset.model}`;
@@ -37,15 +38,15 @@ function count(area) {
   const hint = document.getElementById(`${area.id}-hint`);
   const place = hint.querySelector("[data-chars]") ?? hint.appendChild(make("span", { className: "tabular" }));
   place.dataset.chars = "";
-  place.textContent = ` ${area.value.length} of ${area.maxLength} characters.`;
+  place.textContent = ` ${say("{count} of {limit} characters.", { count: area.value.length.toLocaleString(numbers), limit: area.maxLength.toLocaleString(numbers) })}`;
 }
 
 // A field that differs from its default can go back alone.
 function resets() {
   for (const control of form.querySelectorAll(".field [data-kind][data-default]")) {
     const field = control.closest(".field");
-    const back = make("button", { className: "link small", type: "button", textContent: "Reset" });
-    back.setAttribute("aria-label", `Reset ${field.querySelector("label").textContent.trim()}`);
+    const back = make("button", { className: "link small", type: "button", textContent: say("Reset") });
+    back.setAttribute("aria-label", say("Reset {field}", { field: field.querySelector("label").textContent.trim() }));
     back.addEventListener("click", () => { control.value = control.dataset.default; control.focus(); update(); });
     field.querySelector(".hint")?.append(" ", back);
     const look = () => { back.hidden = control.value === control.dataset.default || (control.tagName === "SELECT" && control.value === ""); };
@@ -99,7 +100,7 @@ const acts = {
     if (form.elements.seed) form.elements.seed.value = seed;
     form.querySelector("details").open = true;
     // After the reset's own events.
-    setTimeout(() => { form.dispatchEvent(new Event("input", { bubbles: true })); form.elements.seed?.focus(); announce("Settings recalled"); });
+    setTimeout(() => { form.dispatchEvent(new Event("input", { bubbles: true })); form.elements.seed?.focus(); announce(say("Settings recalled")); });
   },
 };
 if (form?.querySelector("[name=operation][value=img2img]")) {
@@ -107,7 +108,7 @@ if (form?.querySelector("[name=operation][value=img2img]")) {
     setOperation("img2img");
     inputUse(form, "init_image", url);
     form.querySelector("[data-picture=init_image]").scrollIntoView({ block: "nearest" });
-    announce("The picture is the input now");
+    announce(say("The picture is the input now"));
   };
 }
 if (form?.dataset.upscale) {
@@ -141,13 +142,13 @@ function finish(job) {
   pays = job.payment ?? pays;
   show();
   if (!job.pictures.length) {
-    failed(job.error || "This call was cancelled.", { code: job.code, requestId: job.request_id });
+    failed(job.error || say("This call was cancelled."), { code: job.code, requestId: job.request_id });
     return;
   }
   part("empty").hidden = true;
   part("pictures").prepend(...job.pictures.map((picture) => figure(job, picture, acts)));
   history.replaceState(null, "", `?job=${job.id}`);
-  announce(`${job.pictures.length} picture${job.pictures.length > 1 ? "s" : ""} made in ${job.took}`);
+  announce(say(job.pictures.length > 1 ? "{count} pictures made in {span}" : "One picture made in {span}", { count: job.pictures.length, span: job.took }));
 }
 
 async function run() {
@@ -156,7 +157,7 @@ async function run() {
   button.setAttribute("aria-disabled", "true");
   running = "sending";
   const startedMs = Date.now();
-  progress(["Sending", ""], null);
+  progress([say("Sending"), ""], null);
   try {
     const placed = await ask(form.action, { method: "POST", body: new FormData(form) });
     if (!placed) return;
@@ -165,7 +166,7 @@ async function run() {
     const job = await follow(placed.id, (now) => progress(phase(now, startedMs), now), () => running === placed.id);
     if (job) finish(job);
   } catch (problem) {
-    failed(problem.message || "The service could not be reached.", problem);
+    failed(problem.message || say("The service could not be reached."), problem);
   } finally {
     running = null;
     button.removeAttribute("aria-disabled");

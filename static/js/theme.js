@@ -1,5 +1,6 @@
 // The theme switch without a round trip: the same cookie that the server sets when there is no script.
 import { announce } from "./announce.js";
+import { say } from "./speech.js";
 
 const YEAR_S = 31536000;
 
@@ -14,5 +15,5 @@ document.addEventListener("submit", (event) => {
     button.setAttribute("aria-pressed", String(button.value === theme));
   }
   document.dispatchEvent(new CustomEvent("themechange"));
-  announce(`Theme: ${theme}`);
+  announce(say("Theme: {name}", { name: event.submitter.title || theme }));
 });

@@ -120,9 +120,9 @@ def test_everything_stands_in_the_record(alice: Member, bob: Member, dora: User)
     rows = [(event.action, event.target) for event in events_of(alice.account)]
     assert rows[:4] == [
         ("removed", "bob@example.org"),
-        ("changed the role of", "bob@example.org to billing"),
+        ("changed the role of", "bob@example.org: billing"),
         ("joined", "viewer"),
-        ("invited", "dora@example.org as viewer"),
+        ("invited", "dora@example.org: viewer"),
     ]
     joined = events_of(alice.account).get(action="joined")
     assert (joined.actor, joined.address) == (dora, "203.0.113.9")

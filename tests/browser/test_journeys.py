@@ -267,7 +267,7 @@ def test_the_question_mark_shows_the_keys(new_page: NewPage) -> None:
     page = new_page()
     page.goto("/pricing")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     assert axe_faults(page) == []
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -125,7 +125,7 @@ class TestBroughtBack:
         as_alice.post(f"/dashboard/requests/{delivered.pk}/share")
         before, files = [whole(delivered), whole(other)], stored(delivered, other)
         page = delete(as_alice, delivered, other)
-        assert "2 calls are deleted with 2 pictures." in page
+        assert "2 calls are deleted. 2 pictures went with it." in page
         form = page[page.index('action="/dashboard/gallery/restore"') :]
         ids = re.findall(r'name="id" value="(\d+)"', form[: form.index("</form>")])
         assert sorted(ids) == sorted([str(delivered.pk), str(other.pk)])
@@ -140,7 +140,7 @@ class TestBroughtBack:
         before = whole(delivered)
         page = f"/dashboard/requests/{delivered.pk}"
         told = as_alice.post(f"{page}/delete", follow=True).content.decode()
-        assert "The call is deleted with its picture." in told
+        assert "The call is deleted. One picture went with it." in told
         assert "Bring it back" in told
         answer = as_alice.post("/dashboard/gallery/restore", {"id": delivered.pk, "back": page})
         assert answer.headers["Location"] == page

@@ -1,4 +1,4 @@
-"""German: which pages speak it, who is spoken to in it, and that nothing that is marked lacks its translation."""
+"""German: that nothing that is marked lacks its translation, who is spoken to in it, and which language wins."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from django.test import Client
 from accounts.models import User
 from gateway.notices import new_device_mail
 from tests.conftest import Member
-from tools.messages import LANGUAGES, catalog_read, compiled, messages_marked, po_path
+from tools.messages import LANGUAGES, Message, catalog_read, compiled, is_translated, messages_marked, po_path
 
 DE = {"accept-language": "de-AT,de;q=0.9,en;q=0.5"}
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}|%%|<[^>]+>")
+
+
+def values(text: Message | list[str]) -> set[tuple[str, ...]]:
+    """What a text keeps free for values, and its tags; of each form where it has a singular and a plural."""
+    forms = [text] if isinstance(text, str) else text
+    return {tuple(sorted(PLACEHOLDER.findall(form))) for form in forms}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -26,9 +32,8 @@ class TestTheCatalogue:
     def test_nothing_lacks_its_translation_or_one_of_its_values(self, language: str) -> None:
         for message in catalog_read(language):
             if message.id:
-                assert message.string, message.id
-                values = [sorted(PLACEHOLDER.findall(str(text))) for text in (message.id, message.string)]
-                assert values[0] == values[1], message.id
+                assert is_translated(message.string), message.id
+                assert values(message.string) <= values(message.id), message.id
 
     def test_the_compiled_file_is_that_of_the_text(self, language: str) -> None:
         assert po_path(language).with_suffix(".mo").read_bytes() == compiled(catalog_read(language))
@@ -83,15 +88,7 @@ class TestPagesOfAnAccount:
             "Einen Schlüssel machen",
         ):
             assert text in page
-        assert '<main id="main" class="app-main" tabindex="-1" lang="de">' in page
-
-    def test_what_is_not_translated_says_so_and_mixes_nothing(self, client: Client, alice: Member) -> None:
-        client.force_login(alice.user)
-        page = words(client, "/dashboard/usage", **DE)
-        shell, _, main = page.partition('<main id="main" class="app-main" tabindex="-1" lang="en">')
-        assert "Aufrufe" in shell
-        assert "Free calls left today" in main
-        assert "Heute noch frei" not in main
+        assert '<html lang="de"' in page
 
     def test_the_profile_speaks_before_the_browser_s_wish(self, client: Client, alice: Member) -> None:
         client.force_login(alice.user)
