@@ -73,3 +73,15 @@ def bob(alice: Member) -> Member:
 @pytest.fixture
 def charlie(catalogue: None) -> Member:
     return join("charlie@example.org")
+
+
+@pytest.fixture
+def child_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts find the database of this test, and count limits by themselves."""
+    from django.db import connection
+
+    settings = connection.settings_dict
+    password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
+    url = f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.delenv("REDIS_URL", raising=False)
