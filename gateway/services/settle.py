@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from kombu.exceptions import OperationalError
@@ -112,6 +112,7 @@ def _close_hold(generation: Generation, ending: Ending, now: datetime) -> Closin
 def _finish(generation: Generation, ending: Ending, closing: Closing, now: datetime) -> bool:
     """Move the row and the object in hand together; False when somebody else has settled it."""
     outcome = {
+        "started_at": generation.started_at or _started_at(generation, ending, now),
         "images_delivered": len(ending.result.images) if ending.result else 0,
         "charged_microusd": closing.charged_microusd,
         "result": ending.result.to_dict() if ending.result else None,
@@ -124,6 +125,13 @@ def _finish(generation: Generation, ending: Ending, closing: Closing, now: datet
     for name, value in outcome.items():
         setattr(generation, name, value)
     return True
+
+
+def _started_at(generation: Generation, ending: Ending, now: datetime) -> datetime | None:
+    """When a render began that ended before its first heartbeat; None when there was none."""
+    if ending.result is None:
+        return None
+    return max(generation.created_at, now - timedelta(milliseconds=ending.result.run_ms))
 
 
 def _chargeable(generation: Generation, images: tuple[RenderedImage, ...]) -> int:

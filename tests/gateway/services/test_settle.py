@@ -1,5 +1,7 @@
 """Settlement: charged for what was delivered, exactly once, whoever reports and however often."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -41,6 +43,21 @@ def test_delivered_images_are_charged_and_the_rest_released(funded):
     assert (row.state, row.images_delivered, row.charged_microusd) == ("succeeded", 3, 6_000)
     wallet = wallet_of(funded.account)
     assert (wallet.balance_microusd, wallet.held_microusd) == (94_000, 0)
+
+
+def test_a_render_that_ended_before_its_first_heartbeat_has_a_beginning(funded):
+    generation = place(funded).generation
+    lease(generation)
+    now = generation.created_at + timedelta(seconds=5)
+    generation_settle(generation_id=generation.pk, result=delivered(generation), now=now)
+    row = Generation.objects.get()
+    assert row.finished_at - row.started_at == timedelta(milliseconds=row.result["run_ms"])
+
+
+def test_what_never_ran_has_none(funded):
+    generation = place(funded).generation
+    generation_cancel(account_id=funded.account.pk, generation_id=generation.pk, now=timezone.now())
+    assert Generation.objects.get().started_at is None
 
 
 def test_a_report_that_arrives_twice_charges_once(funded):
