@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import Account
 from accounts.selectors import keys_of
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
-from gateway.dashboard.deleted import calls_delete, deleted_of
+from gateway.dashboard.deleted import deleted_of
 from gateway.dashboard.pictures import WORDS, Shown
 from gateway.dashboard.usage_selection import moment_of
 from gateway.ids import generation_id_floor
@@ -199,11 +199,10 @@ def request_cancel(request: AccountRequest, generation_id: int) -> HttpResponse:
 def request_delete(request: AccountRequest, generation_id: int) -> HttpResponse:
     """Delete the prompt and the pictures of one call; its accounting line stays. A script gets JSON."""
     call = call_of(request, generation_id)
+    kept_until = erased_after(request.account, call.created_at)
+    gone = call_delete(generation=call, kept_until=kept_until, now=timezone.now())
     if "application/json" in request.headers.get("Accept", ""):
-        kept_until = erased_after(request.account, call.created_at)
-        gone = call_delete(generation=call, kept_until=kept_until, now=timezone.now())
         return JsonResponse({"status": "success", "deleted": gone})
-    calls_delete(request, [call])
     return redirect("dashboard:request", generation_id=generation_id)
 
 

@@ -12,6 +12,7 @@ from django.http import Http404, QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext
 
+from gateway.site.examples import examples_of
 from gateway.site.facets import FACETS, FAMILY_NAMES, SORTS, Facet, facets_of, narrowed, ordered, with_speed
 from gateway.site.plans import price_rows
 from gateway.site.schema import OPERATION_NAMES
@@ -32,6 +33,8 @@ _SHOWN = (
     "operations",
     "price_code",
     "thumbnail",
+    "examples",
+    "source",
     "licence",
     "deprecated_at",
 )
@@ -47,11 +50,11 @@ class Entry:
 
     @property
     def thumbnail_url(self) -> str:
-        """The operator's picture: an address of this host, or a key of the picture store. Empty: draw a placeholder."""
+        """The operator's picture (an address, or a key of the picture store), else the first example. Empty: none."""
         name = self.model.thumbnail
-        if not name or name.startswith(("/", "https://", "http://")):
-            return name
-        return get_storage().url(name)
+        if not name:
+            return next((example.url for example in examples_of(self.model)), "")
+        return name if name.startswith(("/", "https://", "http://")) else get_storage().url(name)
 
     @property
     def deprecated(self) -> bool:

@@ -10,7 +10,8 @@ WORDS_MAX = 6
 FOUND_MAX = 20
 EXCERPT_CHARS = 180
 _HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
-_MARKUP = re.compile(r"```.*?```|\[\[.*?\]\]|[`*|>]|\]\([^)]*\)|\[|-{3,}", re.DOTALL)
+_BLOCKS = re.compile(r"```.*?```|\[\[.*?\]\]|[|>]|-{3,}|^- ", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"[`*]|\]\([^)]*\)|\[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def search(query: str, texts: Iterable[tuple[str, str, str]]) -> list[Hit]:
 def _in_page(words: list[str], url: str, title: str, text: str) -> Iterable[Hit]:
     parts = _HEADING.split(text)
     for section, body in zip(parts[1::2], parts[2::2], strict=True):
-        plain = " ".join(_MARKUP.sub(" ", body).split())
+        plain = " ".join(_INLINE.sub("", _BLOCKS.sub(" ", body)).split())
         heading, low = f"{title} {section}".lower(), f"{section} {plain}".lower()
         if all(word in low or word in heading for word in words):
             score = sum(low.count(word) + 10 * heading.count(word) for word in words)
@@ -50,7 +51,10 @@ def anchor_of(heading: str) -> str:
 
 
 def _excerpt(plain: str, words: list[str]) -> str:
+    """Whole words around the first one found."""
     at = min((found for word in words if (found := plain.lower().find(word)) >= 0), default=0)
-    start = max(0, at - EXCERPT_CHARS // 3)
-    cut = plain[start : start + EXCERPT_CHARS]
-    return f"{'… ' if start else ''}{cut}{' …' if start + EXCERPT_CHARS < len(plain) else ''}"
+    start = plain.rfind(" ", 0, max(0, at - EXCERPT_CHARS // 3)) + 1
+    end = start + EXCERPT_CHARS
+    if end < len(plain):
+        end = max(plain.rfind(" ", start, end), at)
+    return f"{'… ' if start else ''}{plain[start:end]}{' …' if end < len(plain) else ''}"

@@ -12,7 +12,8 @@ from inference.storage import KeyRefused, get_storage
 
 EXAMPLES_MAX = 12
 DEMO_SOURCE = "embedded:demo"
-_FACTS = ("seed", "num_inference_steps", "guidance_scale", "width", "height")
+# Field -> how it is said beside the picture.
+_FACTS = {"seed": "seed {}", "num_inference_steps": "{} steps", "guidance_scale": "guidance {}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class Example:
 
     @property
     def facts(self) -> str:
-        return ", ".join(f"{name} {self.call[name]}" for name in _FACTS if name in self.call)
+        told = [words.format(self.call[name]) for name, words in _FACTS.items() if name in self.call]
+        if "width" in self.call and "height" in self.call:
+            told.append(f"{self.call['width']} × {self.call['height']}")
+        return " · ".join(told)
 
     @property
     def query(self) -> str:

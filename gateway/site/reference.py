@@ -124,7 +124,7 @@ def _parameter(name: str, schema: dict[str, Any], required: bool, description: s
         name=name,
         kind=_kind(schema),
         required=required,
-        default="" if default is None else str(default),
+        default="" if default is None else str(default).lower() if isinstance(default, bool) else str(default),
         description=" ".join([description, _range(schema)]).strip(),
     )
 

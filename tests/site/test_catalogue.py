@@ -171,7 +171,9 @@ def test_examples_show_the_picture_and_fill_the_playground_with_its_call(client:
         "rubbish",
     ]
     made("shown", examples=entries)
+    assert 'class="thumb" src="/static/img/icon.svg"' in client.get("/models?q=shown").content.decode()
     page = client.get("/models/bench/shown").content.decode()
+    assert "seed 7 · 9 steps" in page
     link = re.search(r'<a href="(\?[^"#]*)#playground">Open in the playground', page)
     assert link is not None
     assert "/static/img/icon.svg" in page

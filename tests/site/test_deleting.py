@@ -140,7 +140,7 @@ class TestBroughtBack:
         before = whole(delivered)
         page = f"/dashboard/requests/{delivered.pk}"
         told = as_alice.post(f"{page}/delete", follow=True).content.decode()
-        assert "The call is deleted. One picture went with it." in told
+        assert "This call is deleted." in told
         assert "Bring it back" in told
         answer = as_alice.post("/dashboard/gallery/restore", {"id": delivered.pk, "back": page})
         assert answer.headers["Location"] == page

@@ -108,7 +108,7 @@ class TestDeleting:
         as_alice.post(f"/dashboard/requests/{delivered.pk}/delete")
         page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
         assert "a red circle" not in page
-        assert "Deleted " in page
+        assert "<dt>Deleted</dt>" in page
         assert not get_storage().exists(key)
         assert str(delivered.pk) in as_alice.get("/dashboard/requests").content.decode()
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from billing.services import price_set
 from gateway.site import context
 from gateway.site.docs import FOLDER, PAGES
+from gateway.site.docs_search import search
 from gateway.templatetags.units import price
 from tests.conftest import Member
 
@@ -205,6 +206,12 @@ class TestDocs:
         found = client.get("/docs/search?q=rolling").content.decode()
         assert 'href="/docs/authentication#rolling-and-revoking"' in found
         assert 'id="rolling-and-revoking"' in client.get("/docs/authentication").content.decode()
+
+    def test_an_excerpt_is_made_of_whole_words_without_marks(self, client: Client) -> None:
+        texts = [("/docs/x", "X", "# X\n\n" + "before " * 40 + "the `key` of [the](/y) account. " + "after " * 40)]
+        (hit,) = search("key", texts)
+        assert "before the key of the account." in hit.excerpt
+        assert set(hit.excerpt.replace("…", "").split()) <= {"before", "the", "key", "of", "account.", "after"}
 
     def test_search_escapes_what_it_was_asked(self, client: Client) -> None:
         page = client.get("/docs/search?q=<script>alert(1)</script>").content.decode()
