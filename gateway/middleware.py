@@ -26,6 +26,20 @@ class RequestIdMiddleware:
         return response
 
 
+class LanguageEndMiddleware:
+    """Ends a page's language with its request: a thread serves many readers, and the API after them. Stands before
+    Django's own LocaleMiddleware."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self.get_response(request)
+        finally:
+            translation.deactivate()
+
+
 class LanguageMiddleware:
     """A person's own language, from their profile, where this browser was told none: before Accept-Language, after the
     cookie. Stands behind the authentication, and behind Django's own LocaleMiddleware."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.test import Client
+from django.utils.translation import get_language
 
 from accounts.models import User
 from gateway.notices import new_device_mail
@@ -95,6 +96,11 @@ class TestPagesOfAnAccount:
         client.post("/dashboard/profile/person", {"name": "", "theme": "system", "language": "de"})
         assert User.objects.get(pk=alice.user.pk).language == "de"
         assert "Heute noch frei" in words(client, "/dashboard", **{"accept-language": "en"})
+
+    def test_a_language_ends_with_its_request(self, client: Client, alice: Member) -> None:
+        client.force_login(alice.user)
+        assert client.get("/dashboard", headers=DE).headers["Content-Language"] == "de"
+        assert get_language() == "en"
 
     def test_the_switch_changes_the_profile(self, client: Client, alice: Member) -> None:
         client.force_login(alice.user)

@@ -24,6 +24,7 @@ from billing.wording import dollars_entered, dollars_to_enter
 from gateway.dashboard.pictures import WORDS
 from gateway.site.speech import PLAYGROUND, SITE, script_words
 from gateway.templatetags import units
+from inference.models import Generation
 from tests.conftest import Member
 from tests.support import bare_texts
 from tools.messages import ROOT, catalog_read
@@ -43,8 +44,11 @@ PAGES = (
     "/dashboard",
     "/dashboard/billing/",
     "/dashboard/billing/ledger",
-    "/dashboard/billing/plan/standard",
+    "/dashboard/billing/plans/standard",
+    "/dashboard/billing/invoices",
+    "/dashboard/billing/cancelled",
     "/dashboard/gallery",
+    "/dashboard/gallery/deleted",
     "/dashboard/shares",
     "/dashboard/keys",
     "/dashboard/keys/new",
@@ -52,10 +56,9 @@ PAGES = (
     "/dashboard/usage",
     "/dashboard/webhooks",
     "/dashboard/team",
-    "/dashboard/events",
+    "/dashboard/team/events",
     "/dashboard/profile",
     "/dashboard/get-started",
-    "/nothing-here",
 )
 
 
@@ -121,23 +124,42 @@ def english_sentences() -> set[str]:
     return {text for text in ids if text.count(" ") > 2 and not re.search(r"%|\{|<", text)}
 
 
-def shown(client: Client, path: str) -> str:
-    page = html.unescape(client.get(path, headers=DE).content.decode())
+def shown(client: Client, path: str, status: int = 200) -> str:
+    answer = client.get(path, headers=DE)
+    assert answer.status_code == status, path
+    page = html.unescape(answer.content.decode())
     page = re.sub(r'<script type="application/json".*?</script>|<script id="speech".*?</script>', "", page, flags=re.S)
     return re.sub(r"\s+", " ", page)
 
 
+def paths_of_a_call(member: Member) -> list[str]:
+    """The pages of one key and of one call, placed as the playground does."""
+    own = Client()
+    own.force_login(member.user)
+    assert own.post("/playground/run/local/demo", {"prompt": "a red circle"}).status_code == 302
+    generation = Generation.objects.get(account_id=member.account.pk)
+    key = f"/dashboard/keys/{member.key_id}"
+    return [f"/dashboard/requests/{generation.pk}", f"{key}/edit", f"{key}/roll", f"{key}/revoke"]
+
+
 def test_no_page_shows_an_english_sentence(client: Client, alice: Member) -> None:
-    funds_grant(
-        account_id=alice.account.pk, amount_microusd=5_000_000, reason="welcome", op_key="w", now=timezone.now()
-    )
+    now, sentences = timezone.now(), english_sentences()
+    funds_grant(account_id=alice.account.pk, amount_microusd=5_000_000, reason="welcome", op_key="w", now=now)
     client.force_login(alice.user)
-    sentences = english_sentences()
     assert len(sentences) > 300
-    for path in PAGES:
+    for path in (*PAGES, f"/dashboard/billing/statements/{now.year}-{now.month}", *paths_of_a_call(alice)):
         page = shown(client, path)
         assert '<html lang="de"' in page, path
         assert [text for text in sentences if text in page] == [], path
+
+
+def test_nor_do_errors(client: Client, alice: Member) -> None:
+    assert "Unter dieser Adresse ist nichts" in shown(client, "/nothing-here", 404)
+    client.force_login(alice.user)
+    refused = client.post("/dashboard/keys/new", {"name": "x", "budget": "12,5x", "nonce": "n"}, headers=DE)
+    assert "Ein Betrag wie 25 oder 25,50." in refused.content.decode()
+    unpaid = client.post("/dashboard/billing/funds", {"amount": "10,00", "nonce": "n"}, headers=DE, follow=True)
+    assert "Zahlungen sind in dieser Installation nicht eingerichtet" in unpaid.content.decode()
 
 
 @pytest.mark.usefixtures("catalogue")
