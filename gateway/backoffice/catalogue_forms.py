@@ -41,6 +41,19 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]
             "deprecated_at": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
             "sunset_at": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         }
+        labels = {
+            "width_px_default": "Width, default, in px",
+            "height_px_default": "Height, default, in px",
+            "side_px_min": "Shortest side, in px",
+            "side_px_max": "Longest side, in px",
+            "steps_default": "Steps, default",
+            "steps_max": "Steps, at most",
+            "guidance_scale_default": "Guidance scale, default",
+            "scheduler_default": "Scheduler, default",
+            "samples_max": "Images a call, at most",
+            "deprecated_at": "Deprecated from",
+            "sunset_at": "Kept until",
+        }
         help_texts = {
             "deprecated_at": "UTC. From then on pages warn, and the API's replies carry Deprecation, Sunset and Link.",
             "sunset_at": "UTC. Until then it is promised to be here; hide it by hand afterwards.",
@@ -50,6 +63,7 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.initial["tags"] = ", ".join(self.instance.tags)
         self.fields["replaced_by"].queryset = ImageModel.objects.exclude(pk=self.instance.pk).order_by("model_id")  # type: ignore[attr-defined]
+        self.fields["replaced_by"].empty_label = "No model"  # type: ignore[attr-defined]
         self.fields["price_code"] = forms.ChoiceField(choices=[(code, code) for code in codes])
 
     def clean_tags(self) -> list[str]:

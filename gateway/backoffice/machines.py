@@ -56,6 +56,11 @@ class Machine:
         return "draining" if drained else str(self.worker.state)
 
     @property
+    def away(self) -> bool:
+        """Nobody would read what is asked of it, until a process of that name comes back and obeys belatedly."""
+        return self.worker.state == WorkerState.LOST
+
+    @property
     def tone(self) -> str:
         return TONES.get(self.state, "")
 
@@ -196,6 +201,8 @@ def _log(worker: RenderWorker, asked: str) -> None:
     render_control.log(worker=worker.name, lines=LINES_MAX)
 
 
+# What the dispatcher obeys by itself.
+WHILE_AWAY = frozenset({"drain", "resume"})
 # What needs no model.
 PLAIN: dict[str, Callable[[RenderWorker, str], None]] = {
     "drain": _drain,
@@ -221,6 +228,9 @@ def worker_command(request: StaffRequest, name: str, command: str) -> HttpRespon
         raise Http404
     if command == "preload" and not ImageModel.objects.filter(model_id=asked).exists():
         messages.error(request, f"There is no model {asked}.")
+        return redirect("backoffice:worker", name=name)
+    if found.state == WorkerState.LOST and command not in WHILE_AWAY:
+        messages.error(request, f"{found.name} is away: it can be asked again once it reports.")
         return redirect("backoffice:worker", name=name)
     _worker_record(found, command, asked, request, timezone.now())
     try:

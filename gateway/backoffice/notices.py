@@ -20,6 +20,7 @@ from gateway.backoffice.navigation import console_render
 from gateway.backoffice.selfcheck import selfcheck
 from gateway.backoffice.switches import switches
 from gateway.models import Announcement
+from gateway.templatetags.units import bytes_size
 
 NEWEST = 50
 # Shown as they are in force; of secrets only whether they are there.
@@ -52,14 +53,16 @@ def settings_page(request: StaffRequest) -> HttpResponse:
         "checked": checked,
         "bad": sum(one.tone == "bad" for one in checked),
         "look": sum(one.tone == "warn" for one in checked),
-        "settings": [(name, _shown(getattr(settings, name))) for name in SETTINGS],
+        "settings": [(name, _shown(name, getattr(settings, name))) for name in SETTINGS],
         "secrets": [(name, bool(getattr(settings, name))) for name in SECRETS],
         "now": now,
     }
     return console_render(request, "backoffice/settings.html", context)
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    if name.endswith("_BYTES"):
+        return bytes_size(value)
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "empty"
     return str(value) if value != "" else "empty"

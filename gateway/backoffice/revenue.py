@@ -61,8 +61,20 @@ class Figures:
 
     @classmethod
     def read(cls, now: datetime) -> Figures:
+        """Without the months before anything happened, but for the two that are compared."""
         fresh, owed = fresh_charges(now), liability()
-        return cls(months(now, fresh, owed), cohorts(now, fresh), owed)
+        found, people = months(now, fresh, owed), cohorts(now, fresh)
+        shown = max(
+            [
+                2,
+                *(
+                    at
+                    for at, (month, cohort) in enumerate(zip(found, people, strict=True), 1)
+                    if month.moved or cohort.accounts
+                ),
+            ]
+        )
+        return cls(found[:shown], people[:shown], owed)
 
 
 @staff_page(section="revenue", needs=Permission.MONEY)
@@ -75,7 +87,7 @@ def revenue(request: StaffRequest) -> HttpResponse:
         "cards": cards(figures),
         "months": figures.months,
         "chart": chart(figures.months),
-        "cohorts": figures.cohorts,
+        "cohorts": [(cohort, cells(cohort, len(figures.months))) for cohort in figures.cohorts],
         "ages": range(len(figures.months)),
         "words": WORDS,
         "liability": figures.liability,
@@ -83,6 +95,12 @@ def revenue(request: StaffRequest) -> HttpResponse:
         **_reconciled(),
     }
     return console_render(request, "backoffice/revenue.html", context)
+
+
+def cells(cohort: Cohort, ages: int) -> list[int | None]:
+    """The revenue by month since the sign-up; None for months to come."""
+    told = cohort.revenue_microusd
+    return [told[age] if age < len(told) else None for age in range(ages)]
 
 
 def _reconciled() -> dict[str, Any]:
@@ -190,10 +208,8 @@ def _cohort_rows(figures: Figures) -> Iterable[Row]:
     ages = range(len(figures.months))
     yield ("signed_up_utc", "accounts", "payers", "revenue_usd", *(f"month_{age}_usd" for age in ages))
     for cohort in figures.cohorts:
-        told = [usd_text(amount) for amount in cohort.revenue_microusd]
-        empty = [""] * (len(ages) - len(told))
-        total = usd_text(cohort.total_microusd)
-        yield (f"{cohort.start:%Y-%m}", cohort.accounts, cohort.payers, total, *told, *empty)
+        told = ["" if amount is None else usd_text(amount) for amount in cells(cohort, len(ages))]
+        yield (f"{cohort.start:%Y-%m}", cohort.accounts, cohort.payers, usd_text(cohort.total_microusd), *told)
 
 
 def _share(value: float | None) -> str:

@@ -69,6 +69,11 @@ class Month:
         return self.closing_microusd - moved
 
     @property
+    def moved(self) -> bool:
+        """Whether anything happened in it, or was there at its end."""
+        return any((self.paid_in_microusd, self.revenue_microusd, self.subscriptions, self.closing_microusd))
+
+    @property
     def churn(self) -> float | None:
         return self.subscriptions_ended / self.subscriptions_before if self.subscriptions_before else None
 

@@ -19,10 +19,16 @@ function formatter(unit) {
 const DAY_S = 86400;
 
 // Ticks of the time axis, in the reader's zone: days for daily sums, hours (and the date at midnight) for hourly ones.
-function timeAxis(zone, daily) {
+function timeAxis(zone, daily, months) {
   const part = (options) => new Intl.DateTimeFormat(locale, { timeZone: zone, ...options });
   const date = part({ day: "numeric", month: "short" });
   const time = part({ hour: "2-digit", minute: "2-digit" });
+  if (months) {
+    const month = part({ month: "short", year: "2-digit" });
+    // Every month, or every second, third... so that each label has its room.
+    const splits = (self) => months.filter((_, at) => (months.length - 1 - at) % Math.ceil((months.length * 64) / self.width) === 0);
+    return { splits, values: (_, ticks) => ticks.map((epoch) => month.format(epoch * 1000)) };
+  }
   const label = (epoch) => {
     const text = time.format(epoch * 1000);
     return daily || text === "00:00" ? date.format(epoch * 1000) : text;
@@ -31,8 +37,9 @@ function timeAxis(zone, daily) {
   return { incrs: [...(daily ? [] : hours), DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S], values: (_, ticks) => ticks.map(label) };
 }
 
-function clock(zone) {
-  const format = new Intl.DateTimeFormat(locale, { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+function clock(zone, monthly) {
+  const moment = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+  const format = new Intl.DateTimeFormat(locale, { timeZone: zone, ...(monthly ? { month: "long", year: "numeric" } : moment) });
   return (epoch) => format.format(epoch * 1000);
 }
 
@@ -41,7 +48,9 @@ function draw(figure) {
   const data = JSON.parse(document.getElementById(figure.dataset.chart).textContent);
   const text = formatter(figure.dataset.unit);
   const zone = figure.dataset.zone || "UTC";
-  const when = clock(zone);
+  const step = data[0].length > 1 ? data[0][1] - data[0][0] : DAY_S;
+  const monthly = step > 27 * DAY_S;
+  const when = clock(zone, monthly);
   const legend = [...figure.querySelectorAll("[data-series]")];
   const read = figure.querySelector(".chart-read");
   const axis = colour(figure.querySelector(".chart-axis"));
@@ -55,7 +64,6 @@ function draw(figure) {
   const daily = data[0].length > 1 && data[0][1] - data[0][0] > DAY_S / 2;
   const single = legend.length === 1;
   const bars = window.uPlot.paths.bars({ size: [0.7, 48], align: 0 });
-  const step = data[0].length > 1 ? data[0][1] - data[0][0] : DAY_S;
   const plot = new window.uPlot({
     width: area.clientWidth,
     height: 240,
@@ -64,7 +72,7 @@ function draw(figure) {
     legend: { show: false },
     scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => (figure.dataset.unit === "percent" ? [0, 104] : [Math.min(low ?? 0, 0), (high || 1) * 1.08]) } },
     axes: [
-      { stroke: axis, font, space: 64, grid: { show: false }, ticks: { stroke: grid, size: 4 }, ...timeAxis(zone, daily) },
+      { stroke: axis, font, space: 64, grid: { show: false }, ticks: { stroke: grid, size: 4 }, ...timeAxis(zone, daily, monthly ? data[0] : null) },
       { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text) },
     ],
     series: [{}, ...legend.map((item, i) => ({

@@ -201,6 +201,19 @@ class TestOneWorker:
         assert not slots_now(timezone.now())
 
 
+    def test_a_worker_that_is_away_is_asked_for_nothing_but_may_be_drained(
+        self, as_operations: Client, worker: RenderWorker, sent: Sent
+    ) -> None:
+        worker_seen(name="gpu-1", report=told("lost"), now=timezone.now())
+        page = as_operations.get("/console/workers/gpu-1").content.decode()
+        assert "nothing else can be asked of it" in page
+        assert not any(f"gpu-1/{command}" in page for command in ("restart", "log", "preload"))
+        assert "is away" in as_operations.post("/console/workers/gpu-1/restart", follow=True).content.decode()
+        assert (sent, StaffAction.objects.count()) == ([], 0)
+        as_operations.post("/console/workers/gpu-1/drain")
+        assert RenderWorker.objects.get().draining
+
+
 class TestLog:
     def test_it_is_asked_for_shown_when_it_comes_and_on_record(
         self, as_operations: Client, worker: RenderWorker, sent: Sent
