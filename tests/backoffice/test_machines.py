@@ -200,7 +200,6 @@ class TestOneWorker:
         assert "Restarting" in as_operations.get("/console/workers/gpu-1").content.decode()
         assert not slots_now(timezone.now())
 
-
     def test_a_worker_that_is_away_is_asked_for_nothing_but_may_be_drained(
         self, as_operations: Client, worker: RenderWorker, sent: Sent
     ) -> None:
