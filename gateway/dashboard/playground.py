@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.errors import DomainError
@@ -163,7 +164,7 @@ def job_json(request: AccountRequest, generation: Generation) -> dict[str, Any]:
         "step": generation.step,
         "steps": generation.steps,
         "preview": reply.get("preview"),
-        "error": generation.error_message,
+        "error": gettext(generation.error_message),
         "code": generation.error_code,
         "charged": price(generation.charged_microusd),
         "paid_by": shown.paid_by,

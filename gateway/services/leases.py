@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_noop as _
 
 from gateway.services.settle import generation_abort
 from gateway.wakeups import dispatcher_wake
@@ -93,7 +94,7 @@ def leases_sweep(*, now: datetime) -> int:
             generation_abort(
                 generation_id=generation.pk,
                 error_code="render_lost",
-                error_message="The picture could not be rendered: its render worker was lost several times.",
+                error_message=_("The picture could not be rendered: its render worker was lost several times."),
                 now=now,
             )
     return len(swept)
@@ -108,7 +109,7 @@ def waiting_sweep(*, now: datetime) -> int:
         generation_abort(
             generation_id=generation.pk,
             error_code="expired",
-            error_message="No render worker could take this generation in time.",
+            error_message=_("No render worker could take this generation in time."),
             now=now,
         )
     return len(swept)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.utils.translation import gettext_noop as _
 from kombu.exceptions import OperationalError
 
 from billing.holds import Closing, hold_capture, hold_release
@@ -47,7 +48,7 @@ def generation_settle(*, generation_id: int, result: RenderResult, now: datetime
         ending = Ending(
             state=GenerationState.FAILED,
             error_code=result.error_code or "render_failed",
-            error_message=result.error_message or "The picture could not be rendered.",
+            error_message=result.error_message or _("The picture could not be rendered."),
             result=result,
         )
     else:
@@ -68,7 +69,7 @@ def generation_cancel(*, account_id: int, generation_id: int, now: datetime) -> 
     """
     generation_of(account_id=account_id, generation_id=generation_id)
     ending = Ending(
-        state=GenerationState.CANCELLED, error_code="cancelled", error_message="This generation was cancelled."
+        state=GenerationState.CANCELLED, error_code="cancelled", error_message=_("This generation was cancelled.")
     )
     cancelled = _end(generation_id, ending, now)
     if cancelled:

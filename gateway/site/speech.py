@@ -24,6 +24,8 @@ SITE = (
     _("Move the reading of a chart, or between tabs of code"),
     _("Choose a span of a chart and show it alone"),
     _("Show this"),
+    _("Ctrl + Enter"),
+    _("Shift + {keys}, Enter"),
     _("Keyboard"),
     _("Close"),
     _("Cancel"),

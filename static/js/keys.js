@@ -5,10 +5,10 @@ const typing = (element) => element.closest("input, textarea, select, [contented
 
 const KEYS = [
   ["/", say("Go to the search field")],
-  ["Ctrl + Enter", say("Generate, in the playground and in compare mode")],
+  [say("Ctrl + Enter"), say("Generate, in the playground and in compare mode")],
   ["Esc", say("Cancel the call that runs; close a dialog or a menu")],
   ["\u2190 \u2192", say("Move the reading of a chart, or between tabs of code")],
-  ["Shift + \u2190 \u2192, Enter", say("Choose a span of a chart and show it alone")],
+  [say("Shift + {keys}, Enter", { keys: "\u2190 \u2192" }), say("Choose a span of a chart and show it alone")],
   ["?", say("Show this")],
 ];
 
