@@ -129,8 +129,8 @@ def _finish(generation: Generation, ending: Ending, closing: Closing, now: datet
 
 
 def _started_at(generation: Generation, ending: Ending, now: datetime) -> datetime | None:
-    """When a render began that ended before its first heartbeat; None when there was none."""
-    if ending.result is None:
+    """When a render began that ended before its first heartbeat; None when it did not say how long it took."""
+    if ending.result is None or not ending.result.run_ms:
         return None
     return max(generation.created_at, now - timedelta(milliseconds=ending.result.run_ms))
 

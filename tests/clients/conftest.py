@@ -34,7 +34,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that really draws, with one tiny model of every kind."""
     run_dir, models = tmp_path_factory.mktemp("studio"), tmp_path_factory.mktemp("models")
     tiny_shop.files(models)
-    env = {"WEB_THREADS": "12", "MODEL_DIR": str(models), "DEFAULT_MODEL_ID": "tiny"}
+    # Previews are rare by default: on a busy machine a short render would show one alone.
+    env = {"WEB_THREADS": "12", "MODEL_DIR": str(models), "DEFAULT_MODEL_ID": "tiny", "RENDER_PREVIEW_PERCENT": "60"}
     with running_service(run_dir, env=env, real_engine=True) as running:
         running.manage("shell", "-c", tiny_shop.FILL_COMMAND)
         yield running
