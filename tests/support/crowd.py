@@ -12,11 +12,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Who looks first and acts then is overtaken in between. Long enough that some other try comes by on any machine.
+LOOKED_S = 0.03
 
 
 def rush(
@@ -67,6 +70,7 @@ def _funds_guard_unguarded(account_id: int, amount_microusd: int, room: Any = No
 
     if Wallet.objects.get(pk=account_id).available_microusd < amount_microusd:
         return Guard("SELECT 1 AS id WHERE false")
+    time.sleep(LOOKED_S)
     return Guard(
         "UPDATE billing_wallet SET held_microusd = held_microusd + %s WHERE account_id = %s RETURNING account_id AS id",
         (amount_microusd, account_id),
@@ -80,6 +84,7 @@ def _free_day_guard_unguarded(account_id: int, limit: int, day: Any) -> Any:
     row, _ = UsageDay.objects.get_or_create(account_id=account_id, day=day)
     if row.calls >= limit:
         return Guard("SELECT 1 AS id WHERE false")
+    time.sleep(LOOKED_S)
     return Guard("UPDATE billing_usageday SET calls = calls + 1 WHERE id = %s RETURNING id", (row.pk,))
 
 
@@ -92,6 +97,7 @@ def _room_unguarded(limits: Any, amount_microusd: int, now: Any) -> Any:
     room = room_for(limits, amount_microusd, now)
     if room is None or spend_refusal(limits, amount_microusd, now):
         return room
+    time.sleep(LOOKED_S)
     return replace(room, sql=room.sql.replace(" <= %s", " <= 10 * %s"))
 
 
@@ -103,6 +109,7 @@ def _claim_unguarded(caller: Any, order: Any, key: str, generation_id: int, now:
     found = IdempotencyRecord.objects.filter(account_id=caller.account_id, key__startswith=key).first()
     if found:
         return Generation.objects.get(pk=found.generation_id)
+    time.sleep(LOOKED_S)
     IdempotencyRecord.objects.create(
         account_id=caller.account_id,
         key=f"{key} {generation_id}",
