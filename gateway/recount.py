@@ -57,6 +57,7 @@ class _Reports:
         self._next_at_s = 0.0
 
     def make(self) -> None:
+        _connection_lend()
         with self._lock:
             now_s = time.monotonic()
             if now_s < self._next_at_s and now_s < _outage().ends_at_s:
@@ -181,6 +182,11 @@ def _database_now() -> datetime:
 
 def _sleep(seconds: float) -> None:
     if seconds > 0:
-        if not connection.in_atomic_block:
-            connection.close()
+        _connection_lend()
         time.sleep(min(seconds, SETTLES_S))
+
+
+def _connection_lend() -> None:
+    """Back to the pool before any wait: the thread that is waited for may need one, and all others may be taken."""
+    if not connection.in_atomic_block:
+        connection.close()

@@ -26,7 +26,7 @@ from tests.support.service import Service
 
 FUNDS_MICROUSD = 10**9
 PRICE_MICROUSD = 2_000
-SETTLED_TIMEOUT_S = 90.0
+SETTLED_TIMEOUT_S = 240.0
 ACCOUNTS = 12
 # No call of these tests is free: every picture must be found in the ledger.
 OVERRIDES = {"calls_per_minute": 10**6, "queued_calls": 10**6, "free_calls_per_day": 0}
@@ -162,9 +162,8 @@ class Scene:
 
         def watch() -> None:
             while not over.wait(0.1):
-                for name, process in list(self.service.processes.items()):
-                    if process.poll() is not None:
-                        self.service.start(name)
+                for name in self.service.commands:
+                    self.service.start_if_ended(name)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -198,7 +197,7 @@ class Scene:
     def wait_settled(self, timeout_s: float = SETTLED_TIMEOUT_S) -> None:
         """Until nothing waits or runs any more: every accepted call has come to its end by itself."""
         unsettled = "SELECT count(*) FROM inference_generation WHERE state IN ('waiting', 'running')"
-        wait_until(lambda: self.rows(unsettled) == [(0,)], f"every call's end\n{self.service.logs()}", timeout_s)
+        wait_until(lambda: self.rows(unsettled) == [(0,)], lambda: f"every end\n{self.service.logs()}", timeout_s)
 
     def judge(self, crowd: Crowd) -> dict[str, int]:
         """What every round must leave behind; the figures of its proof."""
@@ -281,13 +280,14 @@ def _ids(crowd: Crowd) -> str:
     return ",".join(map(str, crowd.accepted.values())) or "0"
 
 
-def wait_until(done: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+def wait_until(done: Callable[[], bool], what: str | Callable[[], str], timeout_s: float = 30.0) -> None:
+    """`what` is waited for; a function tells it when the time has run out."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if done():
             return
         time.sleep(0.1)
-    raise AssertionError(f"waited {timeout_s} s in vain for {what}")
+    raise AssertionError(f"waited {timeout_s} s in vain for {what if isinstance(what, str) else what()}")
 
 
 def prepare(postgres: PostgresServer, redis_server: RedisServer, folder: Path) -> Servers:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.scene import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(autouse=True)

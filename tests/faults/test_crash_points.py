@@ -5,7 +5,7 @@ import pytest
 from tests.faults.scene import PROCESSES
 from tests.support.sabotage import MOMENTS
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 BY_PROCESS = {process: [name for name, one in MOMENTS.items() if one.process == process] for process in PROCESSES}
 # In each round every process dies once, at its next moment.

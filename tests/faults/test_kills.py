@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.scene import PROCESSES, Scene, seeds
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 
 def strike(scene: Scene, names: list[str]):

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.scene import wait_until
 from tests.support.clients import CANCEL, leave_at_once, post, run_all
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 # What the dispatcher needs to find a place that nobody gave back.
 PLACES_FREE_S = 45

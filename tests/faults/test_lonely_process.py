@@ -10,7 +10,7 @@ from tests.faults.scene import stage, wait_until
 from tests.support.clients import post, run_all, stampede
 from tests.support.servers import free_port
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 LIMIT = 10
 NOBODY = "redis://127.0.0.1:1/0"

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.scene import Scene
 from tests.support.clients import TEXT_TO_IMAGE, post, stampede
 
-pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(600)]
 
 ENV = {"WEB_PROCESSES": "2"}
 CALLS, IMAGES_PAID = 400, 50

@@ -10,7 +10,7 @@ from tests.support.duel import duel
 from tests.support.money import fund, wallet_of
 from tests.support.orders import place
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 ROUNDS = 150
 PRICE_MICROUSD = 2_000

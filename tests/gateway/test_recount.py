@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.utils import timezone
 
 from accounts.models import ApiKey
@@ -203,6 +203,26 @@ class TestAtTheSameTime:
         monkeypatch.setattr(recount, "_verdicts", _late(recount._verdicts))
         allow(alice, calls_per_minute=5, queued_calls=50)
         assert at_once(alice, 12) > 5
+
+    def test_who_waits_for_the_report_of_another_lends_its_connection(self, alice):
+        """The other may need one, and a process has few: all would stand still until the pool gave up."""
+        waiting = []
+
+        def call():
+            own = connections[DEFAULT_DB_ALIAS]
+            own.ensure_connection()
+            waiting.append(own)
+            recount_needed(Uncounted(None))
+            own.close()
+
+        with recount.reports._lock:
+            caller = threading.Thread(target=call)
+            caller.start()
+            deadline = time.monotonic() + 20
+            while not (waiting and waiting[0].connection is None):
+                assert time.monotonic() < deadline, "it keeps its connection"
+                time.sleep(0.01)
+        caller.join()
 
 
 def _late(count):

@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -71,6 +72,7 @@ class Service:
             "render": [python, "-m", render],
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -126,6 +128,13 @@ class Service:
             )
             log.close()
 
+    def start_if_ended(self, name: str) -> None:
+        """What a supervisor does for a process that ended by itself, not for one that is being stopped."""
+        with self._starting:
+            process = self.processes.get(name)
+            if process is not None and process.poll() is not None:
+                self.start(name)
+
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until a call would be accepted and rendered; the logs' ends in the error when that takes too long."""
         deadline = time.monotonic() + timeout_s
@@ -140,21 +149,25 @@ class Service:
 
     def kill(self, name: str) -> None:
         """SIGKILL for the process and all of its children: nothing of it gets to say goodbye."""
-        process = self.processes.pop(name)
+        process = self._taken(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(STOP_TIMEOUT_S)
 
     def stop(self, *names: str) -> None:
-        for name in names or list(self.processes):
-            self.processes[name].terminate()
-        for name in names or list(self.processes):
-            process = self.processes.pop(name)
+        ending = [self._taken(name) for name in names or list(self.processes)]
+        for process in ending:
+            process.terminate()
+        for process in ending:
             try:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(STOP_TIMEOUT_S)
+
+    def _taken(self, name: str) -> subprocess.Popen[bytes]:
+        with self._starting:
+            return self.processes.pop(name)
 
     def logs(self, lines: int = 15) -> str:
         ends = []
