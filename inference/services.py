@@ -8,16 +8,27 @@ from typing import Any
 
 import orjson
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from inference.engine.spec import RenderSpec
 from inference.log_tail import LINE_CHARACTERS_MAX, LINES_MAX
-from inference.models import GenerationState, RenderFault, RenderWorker, WorkerLog, WorkerMinute, WorkerState
+from inference.models import (
+    Generation,
+    GenerationState,
+    RenderFault,
+    RenderWorker,
+    WorkerLog,
+    WorkerMinute,
+    WorkerState,
+)
 
 # The console shows a day of them; the second one is for whoever looks late.
 MINUTES_KEPT = timedelta(hours=48)
 FAULTS_KEPT = timedelta(days=7)
 LOGS_KEPT = timedelta(days=1)
+# The console compares 30 days with the 30 before, at the mean cost of the workers that it knows: until then a machine
+# that is gone has a part in it.
+SILENT_WORKERS_KEPT = timedelta(days=60)
 TRACE_CHARACTERS_MAX = 4000
 
 
@@ -146,12 +157,13 @@ def render_fault_note(
 
 
 def worker_history_forget(*, now: datetime, limit: int) -> int:
-    """Delete what is over its time: minutes of render workers, failed attempts, logs. How many rows, at most `limit` of
-    each kind."""
+    """Delete what is over its time: minutes of render workers, failed attempts, logs, and workers that stay away. How
+    many rows, at most `limit` of each kind."""
     old = (
         WorkerMinute.objects.filter(minute__lt=now - MINUTES_KEPT),
         RenderFault.objects.filter(at__lt=now - FAULTS_KEPT),
         WorkerLog.objects.filter(asked_at__lt=now - LOGS_KEPT),
+        _workers_gone(unseen_since=now - SILENT_WORKERS_KEPT),
     )
     return sum(_first_delete(rows, limit) for rows in old)
 
@@ -165,3 +177,19 @@ def workers_lose(*, unseen_since: datetime) -> int:
     """Mark workers lost that have not been heard of since; how many."""
     silent = RenderWorker.objects.filter(last_seen_at__lt=unseen_since).exclude(state=WorkerState.LOST)
     return silent.update(state=WorkerState.LOST)
+
+
+def worker_forget(*, name: str, unseen_since: datetime) -> bool:
+    """Delete a lost worker with its minutes and its log; False if it was heard of since then or still has a lease. Its
+    calls keep its name. Should it report again, it is a new one."""
+    forgotten, _ = _workers_gone(unseen_since=unseen_since).filter(pk=name).delete()
+    if forgotten:
+        WorkerMinute.objects.filter(worker=name).delete()
+        WorkerLog.objects.filter(worker=name).delete()
+    return forgotten > 0
+
+
+def _workers_gone(*, unseen_since: datetime) -> QuerySet[RenderWorker]:
+    leases = Generation.objects.filter(worker=OuterRef("pk"), state=GenerationState.RUNNING)
+    lost = RenderWorker.objects.filter(state=WorkerState.LOST, last_seen_at__lt=unseen_since)
+    return lost.exclude(Exists(leases))

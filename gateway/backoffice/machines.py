@@ -26,7 +26,7 @@ from inference.engine.spec import Family, ModelRef
 from inference.log_tail import LINES_MAX
 from inference.models import Generation, ImageModel, RenderWorker, WorkerLog, WorkerState
 from inference.selectors import models_published
-from inference.services import worker_log_asked
+from inference.services import SILENT_WORKERS_KEPT, worker_forget, worker_log_asked
 
 TONES = {"idle": "ok", "busy": "busy", "draining": "warn", "restarting": "warn", "lost": "bad", "starting": "info"}
 RATE_OVER = timedelta(minutes=60)
@@ -38,6 +38,8 @@ UNTOLD: dict[str, Any] = dict.fromkeys((*MACHINE, "gpu_memory_bytes"))
 MODELS_MAX = 100
 # A worker that is there answers at its next message; after this the page stops asking by itself.
 LOG_PATIENCE = timedelta(minutes=1)
+# A machine that starts again, or a network that comes back, takes less.
+FORGET_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,21 @@ def _percent(item: dict[str, Any]) -> int:
 def workers(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     earned = earned_per_hour(now)
+    known = [Machine(worker, earned.get(worker.name, 0)) for worker in RenderWorker.objects.order_by("state", "name")]
     context = {
-        "machines": [
-            Machine(worker, earned.get(worker.name, 0)) for worker in RenderWorker.objects.order_by("state", "name")
-        ],
+        "machines": [machine for machine in known if not machine.away],
+        "away": sorted((m for m in known if m.away), key=lambda m: m.worker.last_seen_at, reverse=True),
         "earned": sum(earned.values()),
         "models": models_published().values_list("model_id", flat=True)[:MODELS_MAX],
         "now": now,
+        **_forgetting(now),
     }
     return console_render(request, "backoffice/workers.html", context)
+
+
+def _forgetting(now: datetime) -> dict[str, Any]:
+    """Workers that were last heard of before `forget_before` may be forgotten by hand; all are after `kept_days`."""
+    return {"forget_before": now - FORGET_AFTER, "kept_days": SILENT_WORKERS_KEPT.days}
 
 
 @staff_page(section="workers", needs=Permission.LOOK)
@@ -126,8 +134,8 @@ def worker(request: StaffRequest, name: str) -> HttpResponse:
         "m": Machine(found, earned_per_hour(now).get(name, 0)),
         "models": models_published().values_list("model_id", flat=True)[:MODELS_MAX],
         "day": history(found, now),
-        "now": now,
         **_log_of(name, now),
+        **_forgetting(now),
     }
     return console_render(request, "backoffice/worker.html", context)
 
@@ -257,3 +265,25 @@ def _worker_record(worker: RenderWorker, command: str, asked: str, request: Staf
         after={"draining": worker.draining} | ({"model": asked} if asked else {}),
         now=now,
     )
+
+
+@staff_page(section="workers", needs=Permission.MACHINES)
+@require_POST
+def worker_forgotten(request: StaffRequest, name: str) -> HttpResponse:
+    """Take a worker that stays away off the list."""
+    found, now = get_object_or_404(RenderWorker, pk=name), timezone.now()
+    with transaction.atomic():
+        gone = worker_forget(name=found.name, unseen_since=now - FORGET_AFTER)
+        if gone:
+            staff_action_record(
+                by=request.user,
+                action="worker forget",
+                target=f"worker:{found.name}",
+                before={"last_seen_at": found.last_seen_at.isoformat(), "draining": found.draining},
+                now=now,
+            )
+    if not gone:
+        messages.error(request, f"{found.name} stays: it was heard of in the last hour, or holds a call.")
+        return redirect("backoffice:worker", name=found.name)
+    messages.success(request, f"{found.name} is forgotten.")
+    return redirect("backoffice:workers")

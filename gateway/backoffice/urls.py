@@ -55,6 +55,7 @@ urlpatterns = [
     path("console/webhooks", requests.webhooks, name="webhooks"),
     path("console/workers", machines.workers, name="workers"),
     path("console/workers/<path:name>/last-lines", machines.worker_log, name="worker_log"),
+    path("console/workers/<path:name>/forget", machines.worker_forgotten, name="worker_forget"),
     path("console/workers/<path:name>/<slug:command>", machines.worker_command, name="worker_command"),
     path("console/workers/<path:name>", machines.worker, name="worker"),
     path("console/queue", queue.queue, name="queue"),

@@ -49,6 +49,7 @@ NEEDS = {
     "worker": LOOK,
     "worker_log": MACHINES,
     "worker_command": MACHINES,
+    "worker_forget": MACHINES,
     "queue": LOOK,
     "queue_act": MACHINES,
     "models": LOOK,
@@ -77,6 +78,7 @@ NEEDS = {
 POSTED = {name for name in NEEDS if name.startswith("customer_")} | {
     "act_stop",
     "worker_command",
+    "worker_forget",
     "queue_act",
     "model_publish",
     "example_add",
@@ -97,6 +99,7 @@ def address(name: str, member: Member, generation_id: int) -> str:
         "worker": {"name": "gpu-2"},
         "worker_log": {"name": "gpu-2"},
         "worker_command": {"name": "gpu-1", "command": "drain"},
+        "worker_forget": {"name": "gpu-2"},
         "revenue_csv": {"table": "months"},
         "feature_switch": {"name": "sharing", "to": "off"},
         "model_publish": {"model_id": "demo"},

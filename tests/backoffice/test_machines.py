@@ -20,7 +20,7 @@ from gateway.services import generation_settle
 from gateway.tasks import worker_log
 from inference.log_tail import LINE_CHARACTERS_MAX, LINES_MAX
 from inference.models import RenderWorker, WorkerLog, WorkerMinute
-from inference.services import worker_history_forget, worker_seen
+from inference.services import SILENT_WORKERS_KEPT, worker_history_forget, worker_log_asked, worker_seen
 from inference.states import generation_lease
 from tests.backoffice.conftest import AsStaff
 from tests.conftest import Member
@@ -248,3 +248,72 @@ class TestLog:
         WorkerLog.objects.create(worker="gpu-1", asked_at=timezone.now(), told_at=timezone.now(), lines=["a line"])
         assert "a line" not in as_staff(StaffRole.SUPPORT).get("/console/workers/gpu-1").content.decode()
         assert "a line" in as_staff(StaffRole.OPERATIONS).get("/console/workers/gpu-1").content.decode()
+
+
+class TestForgetting:
+    @pytest.fixture
+    def away(self, worker: RenderWorker) -> RenderWorker:
+        """gpu-1, drained, lost and silent for longer than an hour."""
+        silent = timezone.now() - timedelta(minutes=61)
+        RenderWorker.objects.update(state="lost", draining=True, last_seen_at=silent)
+        return RenderWorker.objects.get()
+
+    def test_one_that_stays_away_is_forgotten_with_what_it_told(
+        self, as_operations: Client, payer: Member, away: RenderWorker
+    ) -> None:
+        call = place(payer).generation
+        generation_lease(generation_id=call.pk, worker="gpu-1", lease_until=timezone.now())
+        generation_settle(generation_id=call.pk, result=delivered(call, attempt=1), now=timezone.now())
+        worker_log_asked(name="gpu-1", now=timezone.now())
+        page = as_operations.post("/console/workers/gpu-1/forget", follow=True).content.decode()
+        assert "gpu-1 is forgotten." in page
+        assert not any(rows.objects.exists() for rows in (RenderWorker, WorkerMinute, WorkerLog))
+        action = StaffAction.objects.get()
+        assert (action.action, action.target, action.before["draining"]) == ("worker forget", "worker:gpu-1", True)
+        assert "gpu-1" in as_operations.get(f"/console/requests/{call.pk}").content.decode()
+        worker_seen(name="gpu-1", report=told("idle"), now=timezone.now())
+        assert not RenderWorker.objects.get().draining
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"state": "idle"},
+            {"last_seen_at": timezone.now() + timedelta(minutes=5)},
+        ],
+        ids=["not lost", "heard of"],
+    )
+    def test_one_that_may_come_back_stays(
+        self, as_operations: Client, away: RenderWorker, said: dict[str, Any]
+    ) -> None:
+        RenderWorker.objects.update(**said)
+        page = as_operations.post("/console/workers/gpu-1/forget", follow=True).content.decode()
+        assert "gpu-1 stays: it was heard of in the last hour, or holds a call." in page
+        assert (RenderWorker.objects.count(), WorkerMinute.objects.count(), StaffAction.objects.count()) == (1, 1, 0)
+
+    def test_one_that_holds_a_call_stays(self, as_operations: Client, payer: Member, away: RenderWorker) -> None:
+        call = place(payer).generation
+        generation_lease(generation_id=call.pk, worker="gpu-1", lease_until=timezone.now())
+        as_operations.post("/console/workers/gpu-1/forget")
+        assert RenderWorker.objects.exists()
+        worker_history_forget(now=timezone.now() + SILENT_WORKERS_KEPT, limit=10)
+        assert RenderWorker.objects.exists()
+
+    def test_it_is_offered_only_where_it_would_happen(self, as_operations: Client, away: RenderWorker) -> None:
+        for path in ("/console/workers", "/console/workers/gpu-1"):
+            assert "gpu-1/forget" in as_operations.get(path).content.decode()
+        RenderWorker.objects.update(last_seen_at=timezone.now() - timedelta(minutes=59))
+        for path in ("/console/workers", "/console/workers/gpu-1"):
+            assert "gpu-1/forget" not in as_operations.get(path).content.decode()
+
+    def test_who_may_not_steer_machines_forgets_none(self, as_staff: AsStaff, away: RenderWorker) -> None:
+        support = as_staff(StaffRole.SUPPORT)
+        assert "gpu-1/forget" not in support.get("/console/workers").content.decode()
+        assert support.post("/console/workers/gpu-1/forget").status_code == 403
+        assert RenderWorker.objects.exists()
+
+    def test_after_sixty_days_of_silence_it_happens_by_itself(self, away: RenderWorker) -> None:
+        seen = away.last_seen_at
+        WorkerMinute.objects.all().delete()
+        assert worker_history_forget(now=seen + SILENT_WORKERS_KEPT, limit=10) == 0
+        assert worker_history_forget(now=seen + SILENT_WORKERS_KEPT + timedelta(seconds=1), limit=10) == 1
+        assert not RenderWorker.objects.exists()
