@@ -155,10 +155,17 @@ def _settled_call(generation: Generation, ending: Ending, closing: Closing) -> S
         images=generation.images_delivered,
         amount_microusd=closing.charged_microusd,
         list_price_microusd=generation.unit_price_microusd * generation.images_delivered,
-        wait_ms=result.wait_ms if result else 0,
+        wait_ms=_waited_ms(generation),
         run_ms=result.run_ms if result else 0,
         gpu_time_ms=result.gpu_time_ms if result else 0,
     )
+
+
+def _waited_ms(generation: Generation) -> int:
+    """From its admission until its render began, in whichever queue; 0 for what never began."""
+    if generation.started_at is None:
+        return 0
+    return max(round((generation.started_at - generation.created_at).total_seconds() * 1000), 0)
 
 
 def _after(generation: Generation) -> None:

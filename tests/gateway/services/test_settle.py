@@ -54,10 +54,20 @@ def test_a_render_that_ended_before_its_first_heartbeat_has_a_beginning(funded):
     assert row.finished_at - row.started_at == timedelta(milliseconds=row.result["run_ms"])
 
 
+def test_its_wait_is_counted_from_its_admission_through_every_queue(funded):
+    generation = place(funded).generation
+    lease(generation)
+    now = generation.created_at + timedelta(seconds=5)
+    generation_settle(generation_id=generation.pk, result=delivered(generation), now=now)
+    counted = UsageBucket.objects.get()
+    assert (counted.wait_ms, counted.run_ms) == (3_800, 1_200)
+
+
 def test_what_never_ran_has_none(funded):
     generation = place(funded).generation
     generation_cancel(account_id=funded.account.pk, generation_id=generation.pk, now=timezone.now())
     assert Generation.objects.get().started_at is None
+    assert UsageBucket.objects.get().wait_ms == 0
 
 
 def test_a_report_that_arrives_twice_charges_once(funded):
