@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.conf import settings
-
+from accounts.addresses import site_url
 from billing.errors import PlanUnknown, WalletMissing
 from billing.models import Plan, Wallet
 
@@ -100,5 +99,5 @@ def day_end(now: datetime) -> datetime:
 
 
 def billing_url() -> str:
-    """Where a customer goes on after a refusal."""
-    return f"{settings.PUBLIC_URL}/dashboard/billing/"
+    """Where a customer goes on after a refusal, and what mails about money link to."""
+    return site_url("/dashboard/billing/")

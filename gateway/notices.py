@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.addresses import site_url
 from accounts.devices import device_name
 from accounts.mails import mail_send
 from accounts.models import ApiKey, Membership, Role, User
@@ -19,11 +19,6 @@ from gateway.site.context import free_calls_per_day
 
 UNSUBSCRIBE_SALT = "accounts.notices"
 FREE_STEPS_PERCENT = (80, 100)
-
-
-def site_url(path: str = "") -> str:
-    """An address of this site for mails, which have no request to take it from."""
-    return (settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}").rstrip("/") + path
 
 
 def unsubscribe_url(user: User) -> str:

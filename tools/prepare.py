@@ -60,9 +60,10 @@ def _step(title: str, command: str, **options: object) -> str:
 def _demo_account() -> dict[str, str]:
     from django.conf import settings
 
+    from accounts.addresses import site_url
+
     account: dict[str, str] = json.loads(_step("Making the demo account", "demo_account").splitlines()[-1])
-    url = settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}"
-    return {**account, "url": url.rstrip("/"), "model_id": settings.DEFAULT_MODEL_ID}
+    return {**account, "url": site_url(), "model_id": settings.DEFAULT_MODEL_ID}
 
 
 def _collect_static_files() -> None:

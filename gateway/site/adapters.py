@@ -10,12 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from accounts.adapters import AccountAdapter
+from accounts.addresses import site_url
 from accounts.devices import device_known, device_remember
 from accounts.models import User
 from gateway.api.parsing import client_address
 from gateway.features import feature_on
 from gateway.models import Feature
-from gateway.notices import new_device_mail, site_url
+from gateway.notices import new_device_mail
 
 
 class SiteAccountAdapter(AccountAdapter):

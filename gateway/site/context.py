@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
+from accounts.addresses import site_url
 from billing.models import Plan
 from gateway.announcements import announcements_shown
 from gateway.models import Announcement
@@ -63,7 +64,7 @@ def free_calls_per_day() -> int:
 def base_url(request: HttpRequest | None) -> str:
     """The address under which customers reach the API, without a slash at its end."""
     if settings.PUBLIC_URL or request is None:
-        return (settings.PUBLIC_URL or f"http://127.0.0.1:{settings.PORT}").rstrip("/")
+        return site_url()
     return request.build_absolute_uri("/").rstrip("/")
 
 

@@ -10,6 +10,7 @@ from accounts.models import ApiKey
 from billing.entitlements import terms_of
 from billing.errors import FundsExhausted, SpendLimitReached
 from billing.holds import hold_capture, hold_place, hold_release
+from billing.mails import balance_low
 from billing.models import Hold, SpendMonth, UsageBucket, Wallet
 from billing.notices import notices_send
 from tests.support.money import fund, wallet_of
@@ -172,6 +173,15 @@ class TestMails:
         notices_send(now=timezone.now())
         assert [mail.subject for mail in mailoutbox] == ["Lumen: Spending reached your mark"]
         place(spender, 1, now=timezone.now())
+
+    def test_the_mail_leads_to_the_bills_by_an_absolute_address(self, spender, mailoutbox, settings):
+        for public_url, root in (
+            ("", f"http://127.0.0.1:{settings.PORT}"),
+            ("https://a.example/", "https://a.example"),
+        ):
+            settings.PUBLIC_URL = public_url
+            balance_low(account_id=spender.pk, since=root, available_microusd=1, now=timezone.now())
+            assert f"Billing: {root}/dashboard/billing/\n" in mailoutbox[-1].body + "\n"
 
     def test_a_keys_budget_is_told_by_name(self, alice, spender, mailoutbox):
         Wallet.objects.filter(pk=spender.pk).update(low_balance_microusd=None)
