@@ -13,7 +13,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from billing.money import MICROUSD_PER_USD, usd_text
 from billing.wording import NO_BREAK, day_text, digits, dollars
@@ -22,6 +22,7 @@ register = template.Library()
 
 THIN = NO_BREAK
 DASH = "\N{EN DASH}"
+DAY_S = 86400
 
 
 @register.filter
@@ -120,7 +121,7 @@ def seconds(value_s: int | float | None) -> str:
         return DASH
     left = round(value_s)
     parts: list[str] = []
-    for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+    for unit, unit_s in (("d", DAY_S), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, unit_s)
         if count:
             parts.append(f"{count}{THIN}{_unit(unit)}")
@@ -241,15 +242,21 @@ def ago(moment: datetime | None, now: datetime | None = None) -> SafeString | st
 
 
 def _span_ago(elapsed_s: float) -> str:
+    """Days are words here, which have their cases; shorter units are everybody's abbreviations."""
+    days = int(abs(elapsed_s) // DAY_S)
     if elapsed_s < 0:
+        if days:
+            return ngettext("in %(count)s day", "in %(count)s days", days) % {"count": days}
         return gettext("in %(span)s") % {"span": _largest(-elapsed_s)}
+    if days:
+        return ngettext("%(count)s day ago", "%(count)s days ago", days) % {"count": days}
     return gettext("just now") if elapsed_s < 10 else gettext("%(span)s ago") % {"span": _largest(elapsed_s)}
 
 
 def _largest(span_s: float) -> str:
-    for unit, unit_s in (("d", 86400), ("h", 3600), ("min", 60)):
+    for unit, unit_s in (("h", 3600), ("min", 60)):
         if span_s >= unit_s:
-            return f"{int(span_s // unit_s)}{THIN}{_unit(unit)}"
+            return f"{int(span_s // unit_s)}{THIN}{unit}"
     return f"{int(span_s)}{THIN}s"
 
 

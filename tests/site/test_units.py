@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,7 +80,16 @@ def test_an_unknown_zone_is_utc() -> None:
 def test_ago_says_when_something_is_still_to_come() -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     assert "in 2" in str(units.ago(now + timedelta(hours=2), now))
+    assert "in 1 day<" in str(units.ago(now + timedelta(days=1), now))
     assert units.ago(None) == "never"
+
+
+def test_days_have_their_case_in_german() -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    with translation.override("de"):
+        assert "vor 3 Tagen<" in str(units.ago(now - timedelta(days=3), now))
+        assert "vor 1 Tag<" in str(units.ago(now - timedelta(days=1), now))
+        assert units.seconds(90_000).replace(NBSP, " ") == "1 T 1 h"
 
 
 def test_bytes_take_the_largest_unit() -> None:
