@@ -278,7 +278,7 @@ def alerts(
         found.append(Alert("bad", f"Parked events of Stripe: {counts['events']}", payments_url + "?state=parked"))
     if counts["exports"]:
         found.append(Alert("bad", f"Parked reports of usage: {counts['exports']}", payments_url + "#exports"))
-    return found
+    return sorted(found, key=lambda alert: alert.tone != "bad")
 
 
 def _audit_alert(run: AuditRun | None, now: datetime) -> list[Alert]:

@@ -51,13 +51,14 @@ def cents(amount_cents: int | None) -> str:
 
 @register.filter
 def price(amount_microusd: int | None) -> str:
-    """A price or a charge, exact: at least four decimals, six where they say something. 4700 -> $0.0047, 0 -> $0.00."""
+    """A price or a charge, exact: four decimals, six where they say something, two of a dollar or more in whole cents.
+    4700 -> $0.0047, 0 -> $0.00, 25000000 -> $25.00."""
     if amount_microusd is None:
         return DASH
-    if int(amount_microusd) == 0:
-        return dollars(0, places=2)
-    places = 4 if int(amount_microusd) % 100 == 0 else 6
-    return dollars(int(amount_microusd), places=places)
+    amount = int(amount_microusd)
+    if amount % 10_000 == 0 and (amount == 0 or abs(amount) >= MICROUSD_PER_USD):
+        return dollars(amount, places=2)
+    return dollars(amount, places=4 if amount % 100 == 0 else 6)
 
 
 @register.filter

@@ -1,11 +1,13 @@
 // Money on pages that count before the server does: whole micro-dollars until they are shown.
 import { numbers, say, usd } from "./speech.js";
 
-// At least four decimals, six where they say something, as on the rest of the site.
+// Exact as on the rest of the site: four decimals, six where they say something, two of a dollar or more in whole cents.
 export function dollars(microusd) {
   const whole = Math.trunc(microusd / 1_000_000);
   const micro = String(microusd % 1_000_000).padStart(6, "0");
-  return usd(`${whole.toLocaleString("en")}.${micro.endsWith("00") ? micro.slice(0, 4) : micro}`);
+  const wholeCents = micro.endsWith("0000") && (microusd === 0 || microusd >= 1_000_000);
+  const places = wholeCents ? 2 : micro.endsWith("00") ? 4 : 6;
+  return usd(`${whole.toLocaleString("en")}.${micro.slice(0, places)}`);
 }
 
 // Cut, not rounded: a balance never shows more than there is.

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing.models import EntryKind, LedgerEntry
+from billing.models import Dispute, EntryKind, LedgerEntry
 from gateway.backoffice.figures import Sums, calls_over, compared, gpu_cost_microusd, spans, top
 from gateway.backoffice.home import change_text
 from gateway.models import AuditRun, WebhookReceiver
@@ -122,6 +122,15 @@ class TestThePage:
         assert "No render worker is alive" in page
         assert "Webhook receivers: 1 failing, 0 paused" in page
         assert "The books have not been proved" in page
+
+    def test_what_is_worst_comes_first(self, as_owner: Client, alice: Member) -> None:
+        now = timezone.now()
+        worker_seen(name="gpu-1", report=report(), now=now)
+        WebhookReceiver.objects.create(account_id=alice.account.pk, origin="https://one.example", failures_in_row=3)
+        AuditRun.objects.create(ran_at=now, took_ms=1, differences=2)
+        Dispute.objects.create(stripe_id="dp_1", amount_cents=100, status="needs_response", created_at=now)
+        told = [alert.tone for alert in as_owner.get("/console").context["alerts"]]
+        assert told == ["bad", "bad", "warn"]
 
     def test_differences_in_the_books_are_told(self, as_owner: Client) -> None:
         AuditRun.objects.create(ran_at=timezone.now(), took_ms=1, differences=2, findings=[])

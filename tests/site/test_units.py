@@ -33,7 +33,14 @@ def test_balances_have_cents_and_are_cut(amount_microusd: int | None, text: str)
 
 @pytest.mark.parametrize(
     ("amount_microusd", "text"),
-    [(2_000, "$0.0020"), (4_700, "$0.0047"), (4_701, "$0.004701"), (0, "$0.00"), (47_000_000, "$47.0000")],
+    [
+        (2_000, "$0.0020"),
+        (4_700, "$0.0047"),
+        (4_701, "$0.004701"),
+        (0, "$0.00"),
+        (47_000_000, "$47.00"),
+        (1_234_500, "$1.2345"),
+    ],
 )
 def test_prices_are_exact(amount_microusd: int, text: str) -> None:
     assert units.price(amount_microusd) == text

@@ -96,7 +96,7 @@ class TestTheLedger:
         fund(alice.account, 1_000_000)
         fund(alice.account, 2_000_000)
         text = page.get("/dashboard/billing/ledger").content.decode()
-        assert text.index("$3.0000") < text.index("$1.0000")
+        assert text.index("$3.00") < text.index("$1.00")
 
     def test_the_file_carries_running_balances_and_no_formulas(self, page, alice):
         from billing.services import funds_adjust, funds_grant
@@ -113,7 +113,7 @@ class TestTheLedger:
         fund(alice.account, 5_000_000)
         now = timezone.now()
         text = page.get(f"/dashboard/billing/statements/{now.year}-{now.month}").content.decode()
-        assert "$5.0000" in text
+        assert "$5.00" in text
         assert page.get("/dashboard/billing/statements/2019-1").status_code == 404
         assert page.get("/dashboard/billing/statements/2026-13").status_code == 404
 
