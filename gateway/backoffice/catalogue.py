@@ -154,11 +154,15 @@ def price(request: StaffRequest, price_code: str) -> HttpResponse:
         raise Http404
     form = PriceForm(request.POST or None, now=now)
     shown = None
-    if request.method == "POST" and form.is_valid():
-        amount_microusd = form.cleaned_data["amount"]
-        if request.POST.get("act") == "set" and _set(request, price_code, form, now):
+    if request.method == "POST":
+        setting = request.POST.get("act") == "set"
+        if setting and form.is_valid() and _set(request, price_code, form, now):
             return redirect("backoffice:models")
-        shown = preview(price_code=price_code, amount_microusd=amount_microusd, now=now)
+        if not setting:
+            # Looking needs no reason.
+            form.errors.pop("reason", None)
+        if "amount" in form.cleaned_data:
+            shown = preview(price_code=price_code, amount_microusd=form.cleaned_data["amount"], now=now)
     context = {
         "price_code": price_code,
         "current_microusd": price_in_force(price_code=price_code, account_id=None, now=now),

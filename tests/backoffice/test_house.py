@@ -136,10 +136,16 @@ class TestModelsAndPrices:
     ) -> None:
         paid_call(payer, samples=4)
         versions = Price.objects.count()
-        form = {"amount": "0.01", "reason": "dearer machines", "act": "preview"}
-        shown = as_owner.post("/console/prices/sd15", form).context["preview"]
+        shown = as_owner.post("/console/prices/sd15", {"amount": "0.01", "act": "preview"}).context["preview"]
         assert (shown.images, shown.would_microusd) == (4, 40_000)
         assert shown.charged_microusd == -LedgerEntry.objects.get(kind=EntryKind.CAPTURE).amount_microusd
+        assert (Price.objects.count(), StaffAction.objects.count()) == (versions, 0)
+
+    def test_it_is_not_set_without_a_reason(self, as_owner: Client) -> None:
+        versions = Price.objects.count()
+        refused = as_owner.post("/console/prices/sd15", {"amount": "0.01", "act": "set"})
+        assert "reason" in refused.context["form"].errors
+        assert refused.context["preview"].images == 0
         assert (Price.objects.count(), StaffAction.objects.count()) == (versions, 0)
 
     def test_accounts_with_a_price_of_their_own_are_left_out(self, payer: Member) -> None:
