@@ -33,7 +33,7 @@ class Permission(enum.Enum):
     MACHINES = "steer render workers and the queue"
     CATALOGUE = "publish and unpublish models"
     PRICES = "set prices"
-    RECORDS = "see what staff did, and give parts to staff"
+    RECORDS = "see what staff did, and give roles to staff"
     HOUSE = "see settings and their checks, announce something to everybody"
     ERASE = "erase an account for good"
 

@@ -24,7 +24,7 @@ from inference.models import ImageModel
 
 
 class LastOwner(Exception):
-    """Somebody must stay an owner: give that part to another person first."""
+    """Somebody must stay an owner: give that role to another person first."""
 
 
 class BalanceTooSmall(Exception):

@@ -146,7 +146,7 @@ class StaffForm(ReasonForm):
         choices=StaffRole.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None: no staff any more.",
+        help_text="Without a role somebody is no longer staff.",
     )
     field_order = ("email", "roles", "reason")
 
@@ -160,10 +160,16 @@ class AnnouncementForm(forms.Form):
     text = forms.CharField(max_length=300, min_length=3, label="Text")
     tone = forms.ChoiceField(choices=Tone.choices, label="Kind")
     starts_at = forms.DateTimeField(
-        label="From (UTC)", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+        label="From (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="Empty: at once.",
     )
     ends_at = forms.DateTimeField(
-        label="Until (UTC)", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+        label="Until (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="Empty: until somebody ends it.",
     )
 
     def __init__(self, *args: object, now: datetime, **kwargs: object) -> None:

@@ -1,4 +1,4 @@
-"""Money as the books have it, the proof of the books, the record of staff actions, and who has which part."""
+"""Money as the books have it, the proof of the books, the record of staff actions, and who has which role."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def records(request: StaffRequest) -> HttpResponse:
         "rows": found[:PER_PAGE],
         "target": target,
         "action": action,
+        "who": who,
         "next_before": found[PER_PAGE - 1].pk if len(found) > PER_PAGE else None,
     }
     return console_render(request, "backoffice/records.html", context)
@@ -120,9 +121,9 @@ def staff(request: StaffRequest) -> HttpResponse:
     form = StaffForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and _staff_changed(request, form):
         return redirect("backoffice:staff")
-    people = [(user, sorted(staff_roles_of(user))) for user in staff_everyone()]
-    parts = [(role.label, sorted(permission.value for permission in GRANTS[role])) for role in StaffRole]
-    context = {"form": form, "people": people, "parts": parts}
+    people = [(user, sorted(role.label for role in staff_roles_of(user))) for user in staff_everyone()]
+    roles = [(role.label, sorted(permission.value for permission in GRANTS[role])) for role in StaffRole]
+    context = {"form": form, "people": people, "roles": roles}
     return console_render(request, "backoffice/staff.html", context)
 
 
@@ -142,5 +143,5 @@ def _staff_changed(request: StaffRequest, form: StaffForm) -> bool:
     except actions.LastOwner as problem:
         form.add_error("roles", type(problem).__doc__ or "")
         return False
-    messages.success(request, f"{user.email} has changed parts.")
+    messages.success(request, f"{user.email} has changed roles.")
     return True

@@ -65,6 +65,8 @@ def _shown(name: str, value: Any) -> str:
         return bytes_size(value)
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if value != "" else "empty"
 
 
