@@ -60,7 +60,8 @@ def customers(request: StaffRequest) -> HttpResponse:
     paginator = Paginator(found.order_by(SORTS.get(sort, SORTS["newest"]), "pk"), PER_PAGE)
     page = paginator.get_page(request.GET.get("page"))
     page.shown = list(paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))  # type: ignore[attr-defined]
-    used = month_of([account.pk for account in page.object_list], timezone.now())
+    now = timezone.now()
+    used, plans = month_of([account.pk for account in page.object_list], now), plan_choices(now)
     context = {
         "page": page,
         "rows": [(account, used.get(account.pk, {})) for account in page.object_list],
@@ -68,7 +69,8 @@ def customers(request: StaffRequest) -> HttpResponse:
         "state": state,
         "plan_code": plan_code,
         "sort": sort,
-        "plans": plan_choices(timezone.now()),
+        "plans": plans,
+        "plan_names": dict(plans),
     }
     return console_render(request, "backoffice/customers.html", context)
 

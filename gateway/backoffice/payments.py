@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -30,6 +31,7 @@ from billing.stripe_events import events_retry
 from billing.usage_export import exports_retry
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.actions import staff_action_record
+from gateway.backoffice.customers import plan_choices
 from gateway.backoffice.forms import ReasonForm
 from gateway.backoffice.navigation import console_render
 
@@ -45,6 +47,7 @@ def _whole(text: str) -> int | None:
 @require_safe
 def payments(request: StaffRequest) -> HttpResponse:
     """The inbox in keyset pages, newest first; `state` and `type` filter it."""
+    now = timezone.now()
     state, kind = request.GET.get("state", ""), request.GET.get("type", "").strip()[:80]
     rows = StripeEvent.objects.order_by("-pk").defer("body")
     rows = rows.filter(state=state) if state in EventState.values else rows
@@ -64,13 +67,20 @@ def payments(request: StaffRequest) -> HttpResponse:
         "exports": UsageExport.objects.filter(state=ExportState.PARKED).order_by("pk")[:PER_PAGE],
         "fees": FeeCursor.objects.order_by("mode"),
         "cursors": EventCursor.objects.order_by("mode"),
-        "subscriptions": Subscription.objects.values("plan_code", "status").annotate(count=Count("pk")).order_by(),
+        "subscriptions": subscriptions_counted(now),
         "top_ups": TopUp.objects.select_related("account").order_by("-pk")[:NEWEST],
         "refunds": Refund.objects.select_related("top_up__account").order_by("-pk")[:NEWEST],
         "disputes": Dispute.objects.select_related("account").order_by("-pk")[:NEWEST],
-        "now": timezone.now(),
+        "now": now,
     }
     return console_render(request, "backoffice/payments.html", context)
+
+
+def subscriptions_counted(now: datetime) -> list[tuple[str, str, int]]:
+    """How many of each plan are in which state of the provider's."""
+    names = dict(plan_choices(now)) | {"": "Unknown plan"}
+    rows = Subscription.objects.values_list("plan_code", "status").annotate(count=Count("pk"))
+    return [(names.get(code, code), status, count) for code, status, count in rows.order_by("plan_code", "status")]
 
 
 @staff_page(section="payments", needs=Permission.FUNDS)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, ApiKey
 from billing.models import Hold, LedgerEntry
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
+from gateway.backoffice.customers import plan_choices
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
@@ -129,6 +131,7 @@ def request_detail(request: StaffRequest, generation_id: int) -> HttpResponse:
         "owner": account,
         "key": ApiKey.objects.filter(pk=generation.key_id).first(),
         "path": path_of(generation),
+        "plan": dict(plan_choices(timezone.now())).get(generation.plan_code, generation.plan_code),
         "timeline": timeline(generation),
         "hold": Hold.objects.filter(pk=generation.pk).first(),
         "entries": LedgerEntry.objects.filter(op_key=f"capture:{generation.pk}"),
@@ -153,5 +156,6 @@ def webhooks(request: StaffRequest) -> HttpResponse:
         "failing": failing,
         "undelivered": undelivered,
         "names": dict(Account.objects.filter(pk__in=accounts).values_list("pk", "name")),
+        "now": timezone.now(),
     }
     return console_render(request, "backoffice/webhooks.html", context)

@@ -18,7 +18,7 @@ from gateway.caching import caches_clear
 from gateway.models import StaffAction
 from tests.backoffice.test_home import paid_call
 from tests.conftest import Member
-from tests.support.money import fund, wallet_of
+from tests.support.money import fund, move_to, wallet_of
 from tests.support.orders import caller_of, place
 
 
@@ -48,6 +48,10 @@ class TestList:
         with CaptureQueriesContext(connection) as asked:
             as_owner.get("/console/customers")
         assert len(asked) <= 8
+
+    def test_a_plan_is_shown_by_its_name(self, as_owner: Client, alice: Member) -> None:
+        move_to(alice.account, "payg")
+        assert '<td data-label="Plan">Pay as you go</td>' in as_owner.get("/console/customers").content.decode()
 
 
 class TestPage:

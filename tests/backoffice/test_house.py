@@ -19,8 +19,9 @@ from billing.pricing import price_in_force
 from gateway.audit import audit
 from gateway.backoffice import requests as log
 from gateway.backoffice.catalogue import margins, preview
-from gateway.models import AuditRun, RefusalBucket, StaffAction
+from gateway.models import AuditRun, RefusalBucket, StaffAction, WebhookDelivery, WebhookReceiver
 from gateway.services import generation_settle
+from gateway.templatetags.records import facts
 from inference.models import Generation, GenerationState, ImageModel
 from inference.services import worker_seen
 from tests.backoffice.test_home import paid_call, report
@@ -169,6 +170,59 @@ class TestModelsAndPrices:
         versions = Price.objects.count()
         as_owner.post("/console/prices/sd15", {"amount": "0.01", "reason": "why", "act": "set", **change})
         assert Price.objects.count() == versions
+
+
+class TestWebhooks:
+    def test_each_that_fails_leads_to_its_customer_and_its_call(self, as_owner: Client, alice: Member) -> None:
+        now, origin = timezone.now(), "https://hooks.example"
+        WebhookReceiver.objects.create(
+            account_id=alice.account.pk, origin=origin, failures_in_row=3, failing_since=now - timedelta(hours=2)
+        )
+        call = place(alice).generation
+        WebhookDelivery.objects.create(
+            message_id="msg_1",
+            account_id=alice.account.pk,
+            generation_id=call.pk,
+            event="generation.succeeded",
+            url=origin,
+            origin=origin,
+            state="failed",
+            created_at=now,
+        )
+        page = as_owner.get("/console/webhooks").content.decode()
+        assert page.count(f'/console/customers/{alice.account.pk}">{alice.account.name}</a>') == 2
+        assert f"/console/requests/{call.pk}" in page
+        assert "2\N{NO-BREAK SPACE}h ago" in page
+
+
+class TestRecords:
+    def test_what_was_noted_is_told_in_words(self) -> None:
+        noted = {
+            "balance_microusd": 5_000_000,
+            "refundable_cents": 250,
+            "calls_per_minute": None,
+            "published": True,
+            "roles": ["owner", "support"],
+            "effective_from": "2026-06-17T12:07:00+00:00",
+            "reason": "asked by mail",
+        }
+        assert facts(noted) == [
+            ("balance", "$5.00"),
+            ("refundable", "$2.50"),
+            ("calls per minute", "none"),
+            ("published", "yes"),
+            ("roles", "owner, support"),
+            ("effective from", "17 June 2026, 12:07 UTC"),
+            ("reason", "asked by mail"),
+        ]
+
+    def test_the_list_shows_them_and_filters_by_who(self, as_owner: Client, alice: Member) -> None:
+        form = {"limits-free_calls_per_day": "100", "limits-reason": "asked by mail"}
+        as_owner.post(f"/console/customers/{alice.account.pk}/limits", form)
+        action = StaffAction.objects.get()
+        page = as_owner.get(f"/console/staff-actions?who={action.actor_id}").content.decode()
+        assert "free calls per day: 100" in page
+        assert "Nothing was done." in as_owner.get("/console/staff-actions?who=999").content.decode()
 
 
 class TestMoney:
