@@ -132,8 +132,8 @@ def change_text(now: int, before: int) -> str:
     share = change(now, before)
     if share is None:
         return "new" if now else ""
-    if share > 9.99:
-        return ">999\N{NO-BREAK SPACE}%"
+    if abs(share) > 9.99:
+        return (">" if share > 0 else "<\N{MINUS SIGN}") + "999\N{NO-BREAK SPACE}%"
     sign = "+" if share > 0 else "\N{MINUS SIGN}" if share < 0 else "±"
     return f"{sign}{abs(share) * 100:.0f}\N{NO-BREAK SPACE}%"
 

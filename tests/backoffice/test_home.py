@@ -54,6 +54,8 @@ class TestSpans:
         assert change_text(112, 100) == "+12\N{NO-BREAK SPACE}%"
         assert change_text(97, 100) == "\N{MINUS SIGN}3\N{NO-BREAK SPACE}%"
         assert (change_text(5, 0), change_text(0, 0)) == ("new", "")
+        assert change_text(5_000, 1) == ">999\N{NO-BREAK SPACE}%"
+        assert change_text(-5_000, 1) == "<\N{MINUS SIGN}999\N{NO-BREAK SPACE}%"
 
     def test_render_time_costs_its_share_of_an_hour(self) -> None:
         assert gpu_cost_microusd(1_800_000, per_hour_microusd=2_000_000) == 1_000_000
