@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from accounts import services as accounts
 from accounts.models import Account, ApiKey, User
@@ -210,6 +212,30 @@ def account_key_revoke(*, api_key: ApiKey, reason: str, by: User, now: datetime)
             now=now,
         )
     return revoked
+
+
+def addresses_of(account: Account) -> QuerySet[EmailAddress]:
+    addresses: QuerySet[EmailAddress] = EmailAddress.objects.filter(user__memberships__account=account)
+    return addresses.order_by("email")
+
+
+@transaction.atomic
+def address_confirm(*, account: Account, email: str, reason: str, by: User, now: datetime) -> bool:
+    """What the code of the mail would have done, for somebody whom it never reached. False when the address is
+    confirmed already, here or for somebody else."""
+    address = addresses_of(account).filter(email=email, verified=False).first()
+    if address is None or not address.set_verified():
+        return False
+    staff_action_record(
+        by=by,
+        action="confirm address",
+        target=account_target(account),
+        before={"user": address.user_id, "confirmed": False},
+        after={"user": address.user_id, "confirmed": True},
+        reason=reason,
+        now=now,
+    )
+    return True
 
 
 @transaction.atomic

@@ -28,20 +28,24 @@ from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.catalogue_edit import price_codes
 from gateway.backoffice.forms import (
     LIMITS,
+    ConfirmForm,
     CorrectForm,
     EraseForm,
     GrantForm,
     LimitsForm,
+    NoteForm,
     OwnPriceForm,
     PlanForm,
     ReasonForm,
 )
 from gateway.backoffice.navigation import console_render
+from gateway.backoffice.usage import account_chart
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.requests import generations_of
 from gateway.models import StaffAction, WebhookReceiver
 
 PER_PAGE = 50
+NOTE = "note"
 SORTS = {"newest": "-pk", "name": "name", "balance": "-wallet__balance_microusd"}
 
 
@@ -122,11 +126,15 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
     """The account's page. A form that was refused stands in it with its errors."""
     now = timezone.now()
     members = Membership.objects.filter(account=account).select_related("user").order_by("created_at")
+    unconfirmed = list(actions.addresses_of(account).filter(verified=False).values_list("email", flat=True))
+    records = StaffAction.objects.filter(target=actions.account_target(account)).select_related("actor").order_by("-id")
     context = {
         "account_shown": account,
         "wallet": account.wallet,
         "terms": terms_of(account.pk, now=now),
         "members": members,
+        "unconfirmed": unconfirmed,
+        "chart": account_chart(account.pk, now),
         "sessions": UserSession.objects.filter(user__memberships__account=account).count(),
         "keys": keys_of(account)[:50],
         "used": month_of([account.pk], now).get(account.pk, {}),
@@ -135,10 +143,9 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
         "own_prices": Price.objects.filter(account=account).order_by("price_code", "-effective_from"),
         "calls": [Shown(row) for row in generations_of(account).defer("spec", "reply", "result", "asked")[:10]],
         "receivers": WebhookReceiver.objects.filter(account_id=account.pk, failures_in_row__gt=0),
-        "done": StaffAction.objects.filter(target=actions.account_target(account))
-        .select_related("actor")
-        .order_by("-id")[:20],
-        "forms": _forms(account, now, failed),
+        "done": records.exclude(action=NOTE)[:20],
+        "notes": records.filter(action=NOTE)[:20],
+        "forms": _forms(account, now, unconfirmed, failed),
         "now": now,
     }
     return console_render(request, "backoffice/customer.html", context)
@@ -150,7 +157,7 @@ def payments_of(account: Account) -> QuerySet[TopUp]:
     return TopUp.objects.filter(account=account).annotate(left_cents=F("amount_cents") - given).order_by("-pk")
 
 
-def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[str, forms.Form]:
+def _forms(account: Account, now: datetime, unconfirmed: list[str], failed: forms.Form | None) -> dict[str, forms.Form]:
     wallet = account.wallet
     fresh: dict[str, forms.Form] = {
         "grant": GrantForm(initial={"nonce": uuid.uuid4().hex}, prefix="grant"),
@@ -160,6 +167,8 @@ def _forms(account: Account, now: datetime, failed: forms.Form | None) -> dict[s
         "price": OwnPriceForm(codes=price_codes(), prefix="price"),
         "suspend": ReasonForm(prefix="suspend"),
         "resume": ReasonForm(prefix="resume"),
+        "confirm": ConfirmForm(emails=unconfirmed, prefix="confirm"),
+        "note": NoteForm(prefix="note"),
         "sign_out": ReasonForm(prefix="sign_out"),
         "key": ReasonForm(prefix="key"),
         "act": ReasonForm(prefix="act"),
@@ -283,6 +292,41 @@ def customer_resume(request: StaffRequest, account_id: int) -> HttpResponse:
         return "The account may call again."
 
     return answer(request, account, ReasonForm(request.POST, prefix="resume"), act)
+
+
+@staff_page(section="customers", needs=Permission.CUSTOMERS)
+@require_POST
+def customer_confirm(request: StaffRequest, account_id: int) -> HttpResponse:
+    """For somebody whom the mail with the code never reached."""
+    account = account_found(account_id)
+    emails = list(actions.addresses_of(account).values_list("email", flat=True))
+
+    def act(data: dict[str, Any]) -> str:
+        confirmed = actions.address_confirm(
+            account=account, email=data["email"], reason=data["reason"], by=request.user, now=timezone.now()
+        )
+        return f"{data['email']} is confirmed." if confirmed else "It is confirmed already, here or for somebody else."
+
+    return answer(request, account, ConfirmForm(request.POST, emails=emails, prefix="confirm"), act)
+
+
+@staff_page(section="customers", needs=Permission.LOOK)
+@require_POST
+def customer_note(request: StaffRequest, account_id: int) -> HttpResponse:
+    """What the rest of the staff should know: everybody of it may say so."""
+    account = account_found(account_id)
+
+    def act(data: dict[str, Any]) -> str:
+        actions.staff_action_record(
+            by=request.user,
+            action=NOTE,
+            target=actions.account_target(account),
+            reason=data["reason"],
+            now=timezone.now(),
+        )
+        return "It is noted."
+
+    return answer(request, account, NoteForm(request.POST, prefix="note"), act)
 
 
 @staff_page(section="customers", needs=Permission.CUSTOMERS)

@@ -33,6 +33,26 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=200, min_length=3, label="Reason")
 
 
+class NoteForm(ReasonForm):
+    reason = forms.CharField(
+        max_length=300,
+        min_length=3,
+        label="Note",
+        help_text="For staff alone, and for good, even if the account is erased: write nothing private.",
+    )
+
+
+class ConfirmForm(ReasonForm):
+    """Which address of the account's people is confirmed without its mail."""
+
+    email = forms.ChoiceField(label="Address")
+    field_order = ("email", "reason")
+
+    def __init__(self, *args: object, emails: list[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["email"].choices = [(email, email) for email in emails]  # type: ignore[attr-defined]
+
+
 class GrantForm(ReasonForm):
     amount = forms.CharField(label="Amount in US$", max_length=20)
     nonce = forms.CharField(widget=forms.HiddenInput, max_length=40)

@@ -39,6 +39,8 @@ urlpatterns = [
     path("console/customers/<int:account_id>/limits", customers.customer_limits, name="customer_limits"),
     path("console/customers/<int:account_id>/suspend", customers.customer_suspend, name="customer_suspend"),
     path("console/customers/<int:account_id>/resume", customers.customer_resume, name="customer_resume"),
+    path("console/customers/<int:account_id>/confirm", customers.customer_confirm, name="customer_confirm"),
+    path("console/customers/<int:account_id>/note", customers.customer_note, name="customer_note"),
     path("console/customers/<int:account_id>/sign-out", customers.customer_sign_out, name="customer_sign_out"),
     path("console/customers/<int:account_id>/price", customers.customer_price, name="customer_price"),
     path(

@@ -128,6 +128,15 @@ def usage(request: StaffRequest) -> HttpResponse:
     return console_render(request, "backoffice/usage.html", context)
 
 
+def account_chart(account_id: int, now: datetime) -> dict[str, Any]:
+    """One account's calls of 30 days, day by day."""
+    span = Range.parse("30d", now=now, zone=UTC)
+    chosen = Selection(span=span, metric="calls", group="model", filters={"account": str(account_id)})
+    through = house_folded_through()
+    current, earlier = chosen.parts(span.start, now, through=through), chosen.parts(*chosen.before, through=through)
+    return chart(points(current, MEASURES), points(earlier, MEASURES), chosen)
+
+
 def totals(found: Points) -> dict[str, int]:
     return {name: sum(sums[name] for _, sums in found) for name in MEASURES}
 

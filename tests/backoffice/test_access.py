@@ -35,6 +35,8 @@ NEEDS = {
     "customer_limits": FUNDS,
     "customer_suspend": CUSTOMERS,
     "customer_resume": CUSTOMERS,
+    "customer_confirm": CUSTOMERS,
+    "customer_note": LOOK,
     "customer_sign_out": CUSTOMERS,
     "customer_key_revoke": CUSTOMERS,
     "customer_price": PRICES,

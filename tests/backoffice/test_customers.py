@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.db import connection
 from django.test import Client
@@ -11,11 +12,13 @@ from django.utils import timezone
 
 from accounts.errors import AccountSuspended, KeyRevoked
 from accounts.models import ApiKey
+from accounts.staff import StaffRole
 from billing.entitlements import terms_of
 from billing.models import LedgerEntry
 from gateway.audit import audit
 from gateway.caching import caches_clear
 from gateway.models import StaffAction
+from tests.backoffice.conftest import AsStaff
 from tests.backoffice.test_home import paid_call
 from tests.conftest import Member
 from tests.support.money import fund, move_to, wallet_of
@@ -62,7 +65,7 @@ class TestPage:
         assert alice.key not in page
         with CaptureQueriesContext(connection) as asked:
             as_owner.get(url(alice))
-        assert len(asked) <= 19
+        assert len(asked) <= 23
 
     def test_an_unknown_account_is_not_found(self, as_owner: Client) -> None:
         assert as_owner.get("/console/customers/99").status_code == 404
@@ -137,6 +140,40 @@ class TestActions:
         with pytest.raises(KeyRevoked):
             caller_of(alice)
         assert StaffAction.objects.get().reason == "found on a pastebin"
+
+    def test_an_address_is_confirmed_for_whom_the_mail_never_reached(self, as_owner: Client, alice: Member) -> None:
+        address = EmailAddress.objects.create(user=alice.user, email=alice.user.email, primary=True)
+        page = as_owner.get(url(alice)).content.decode()
+        assert "Unconfirmed" in page
+        form = {"confirm-email": address.email, "confirm-reason": "called us"}
+        assert "is confirmed." in as_owner.post(url(alice, "confirm"), form, follow=True).content.decode()
+        address.refresh_from_db()
+        assert address.verified
+        action = StaffAction.objects.get()
+        assert (action.action, action.after) == ("confirm address", {"user": alice.user.pk, "confirmed": True})
+        assert "confirmed already" in as_owner.post(url(alice, "confirm"), form, follow=True).content.decode()
+        assert StaffAction.objects.count() == 1
+
+    def test_no_strangers_address_is_confirmed(self, as_owner: Client, alice: Member, charlie: Member) -> None:
+        address = EmailAddress.objects.create(user=alice.user, email=alice.user.email, primary=True)
+        form = {"confirm-email": address.email, "confirm-reason": "called us"}
+        assert as_owner.post(url(charlie, "confirm"), form).status_code == 400
+        address.refresh_from_db()
+        assert not address.verified
+
+    @pytest.mark.parametrize("role", list(StaffRole))
+    def test_everybody_of_the_staff_notes_what_the_others_should_know(
+        self, as_staff: AsStaff, alice: Member, role: StaffRole
+    ) -> None:
+        as_staff(role).post(url(alice, "note"), {"note-reason": "pays by invoice from January on"})
+        page = as_staff(StaffRole.SUPPORT).get(url(alice)).content.decode()
+        assert "pays by invoice from January on" in page
+        assert f"{role}@operator.example" in page
+        assert "Nothing was done." in page
+
+    def test_an_empty_note_is_refused(self, as_owner: Client, alice: Member) -> None:
+        assert as_owner.post(url(alice, "note"), {"note-reason": " "}).status_code == 400
+        assert not StaffAction.objects.exists()
 
     def test_every_session_of_every_member_ends(
         self, as_owner: Client, client: Client, alice: Member, bob: Member
