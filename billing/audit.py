@@ -11,6 +11,12 @@ from django.db import connection
 ROWS_SHOWN = 20
 
 
+def _month(column: str) -> str:
+    """The UTC month of a moment as billing.models.revenue counts them, in words of both databases."""
+    text = f"CAST({column} AS VARCHAR(40))"
+    return f"CAST(SUBSTR({text}, 1, 4) AS INTEGER) * 12 + CAST(SUBSTR({text}, 6, 2) AS INTEGER) - 1"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """`sql` selects differences: an identifier first, then what contradicts what."""
@@ -174,6 +180,34 @@ CHECKS: tuple[Check, ...] = (
         ) e ON e.wallet_id = w.account_id
         WHERE COALESCE(u.total, 0) <> COALESCE(e.total, 0)
         """,
+    ),
+    Check(
+        "folded months are the sums of the ledger and of paid plans",
+        f"""
+        SELECT m.month, m.paid_in_microusd, e.paid_in, m.given_microusd, e.given, m.returned_microusd, e.returned,
+            c.charged, e.charged, c.plans, p.plans
+        FROM billing_revenuemonth m
+        LEFT JOIN (
+            SELECT month, SUM(charged_microusd) AS charged, SUM(plans_microusd) AS plans
+            FROM billing_cohortmonth GROUP BY month
+        ) c ON c.month = m.month
+        LEFT JOIN (
+            SELECT {_month("created_at")} AS month,
+                SUM(CASE WHEN kind IN ('top_up', 'invoice') THEN amount_microusd ELSE 0 END) AS paid_in,
+                SUM(CASE WHEN kind IN ('grant', 'adjustment') THEN amount_microusd ELSE 0 END) AS given,
+                -SUM(CASE WHEN kind = 'capture' THEN amount_microusd ELSE 0 END) AS charged,
+                SUM(CASE WHEN kind IN ('top_up', 'invoice', 'grant', 'adjustment', 'capture') THEN 0
+                    ELSE amount_microusd END) AS returned
+            FROM billing_ledgerentry GROUP BY 1
+        ) e ON e.month = m.month
+        LEFT JOIN (
+            SELECT {_month("paid_at")} AS month, SUM(amount_cents) * 10000 AS plans
+            FROM billing_planpayment GROUP BY 1
+        ) p ON p.month = m.month
+        WHERE m.folded AND (m.paid_in_microusd <> COALESCE(e.paid_in, 0) OR m.given_microusd <> COALESCE(e.given, 0)
+            OR m.returned_microusd <> COALESCE(e.returned, 0) OR COALESCE(c.charged, 0) <> COALESCE(e.charged, 0)
+            OR COALESCE(c.plans, 0) <> COALESCE(p.plans, 0))
+        """,  # noqa: S608 - our own words alone
     ),
 )
 

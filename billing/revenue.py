@@ -1,6 +1,6 @@
 """Keeps what accounts bring in by month: charges when a day is folded, plans when their invoices are paid.
 
-It may run twice: a day is folded once, and an invoice is noted once.
+It may run twice: a day is folded once, and an invoice is noted once. billing.revenue_months adds it up.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from datetime import UTC, date, datetime
 
 from django.db import connection
 
-from billing.models import PlanPayment
+from billing.models import EntryKind, PlanPayment, RevenueMonth
 from billing.money import microusd_from_cents
 
+# What customers paid: in advance, or an invoice afterwards.
+PAID_IN = (EntryKind.TOP_UP, EntryKind.INVOICE)
+RETURNED = (EntryKind.REFUND, EntryKind.REFUND_REVERSED, EntryKind.DISPUTE, EntryKind.DISPUTE_WON)
+GIVEN = (EntryKind.GRANT, EntryKind.ADJUSTMENT)
 _ADD = (
     " ON CONFLICT (account_id, month) DO UPDATE SET"
     " charged_microusd = billing_accountmonth.charged_microusd + excluded.charged_microusd,"
@@ -44,7 +48,7 @@ def day_charged(day: date) -> None:
 
 
 def plan_paid(
-    *, invoice_id: str, account_id: int, mode: str, plan_code: str, amount_cents: int, paid_at: datetime
+    *, invoice_id: str, account_id: int, mode: str, plan_code: str, amount_cents: int, paid_at: datetime, now: datetime
 ) -> bool:
     """Note a paid invoice of a plan; False when it was noted before. Runs in its caller's transaction."""
     _, noted = PlanPayment.objects.get_or_create(
@@ -61,4 +65,14 @@ def plan_paid(
         month = month_number(paid_at.astimezone(UTC).date())
         with connection.cursor() as cursor:
             cursor.execute(_PLAN, [account_id, month, microusd_from_cents(amount_cents)])
+        if month < month_number(now.astimezone(UTC).date()):
+            # The next month tells which of its payers were there in this one.
+            months_reopen(month, month + 1)
     return noted
+
+
+def months_reopen(*numbers: int) -> None:
+    """Have ended months folded again, as something was written into them. A fold that is under way ends before; one
+    that begins sees what this transaction wrote."""
+    for number in sorted(numbers):
+        RevenueMonth.objects.update_or_create(month=number, defaults={"folded": False})

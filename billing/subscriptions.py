@@ -285,7 +285,7 @@ def invoice_refresh(*, invoice_id: str, now: datetime) -> tuple[int | None, dict
             wallet_lock(account_id)
             _allowance_grant(account_id, invoice, now)
             _metered_settle(account_id, invoice, now)
-            _plan_note(account_id, invoice)
+            _plan_note(account_id, invoice, now)
     return account_id, invoice
 
 
@@ -303,7 +303,7 @@ def _metered_settle(account_id: int, invoice: dict[str, Any], now: datetime) -> 
         )
 
 
-def _plan_note(account_id: int, invoice: dict[str, Any]) -> None:
+def _plan_note(account_id: int, invoice: dict[str, Any], now: datetime) -> None:
     """What was paid for plans, for the operator's revenue: nothing else is decided by it."""
     lines = [(line, plan) for line in invoice["lines"]["data"] if (plan := _plan_of_line(line)) not in (None, METERED)]
     paid_cents = sum(line["amount"] - _discount_cents(line) for line, _ in lines)
@@ -316,6 +316,7 @@ def _plan_note(account_id: int, invoice: dict[str, Any]) -> None:
             plan_code=str(lines[-1][1]),
             amount_cents=paid_cents,
             paid_at=moment(invoice["status_transitions"]["paid_at"] or invoice["created"]),
+            now=now,
         )
 
 

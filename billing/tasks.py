@@ -10,6 +10,7 @@ from billing.metered import metered_keep
 from billing.notices import notices_send
 from billing.recharge import recharges_run
 from billing.reconcile import reconcile
+from billing.revenue_months import months_fold
 from billing.stripe_client import is_configured
 from billing.stripe_events import events_process
 from billing.usage_days import days_fold, house_fold
@@ -68,3 +69,4 @@ def money_notices() -> None:
 def usage_fold() -> None:
     days_fold(now=timezone.now())
     house_fold(now=timezone.now())
+    months_fold(now=timezone.now())

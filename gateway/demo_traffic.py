@@ -22,7 +22,7 @@ from accounts.errors import DomainError
 from accounts.models import Account, User
 from billing.entitlements import plan_in_force
 from billing.models import Mode, TopUp, TopUpState, Wallet
-from billing.revenue import plan_paid
+from billing.revenue import month_number, months_reopen, plan_paid
 from billing.services import funds_grant, plan_assign
 from billing.topups import topup_credit
 from gateway.api.authentication import caller_authenticate
@@ -105,6 +105,8 @@ class Traffic:
                 chosen = self.random.choices(there, weights=[customer.share for customer in there])[0]
                 with transaction.atomic():
                     self._call(chosen, at)
+        # All of it lies in the past: a month that had ended was folded without it.
+        months_reopen(*range(month_number(self.start), month_number(self.now)))
         return self.made
 
     def _fleet(self) -> None:
@@ -173,6 +175,7 @@ class Traffic:
                 plan_code=plan_code,
                 amount_cents=plan_in_force(plan_code, self.now).monthly_price_cents,
                 paid_at=since + number * MONTH,
+                now=self.now,
             )
 
     def _grant(self, account: Account, at: datetime) -> None:

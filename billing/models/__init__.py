@@ -29,7 +29,7 @@ from billing.models.payments import (
     TopUpState,
 )
 from billing.models.plans import Plan, Price
-from billing.models.revenue import AccountMonth, PlanPayment
+from billing.models.revenue import AccountMonth, CohortMonth, Payer, PlanPayment, RevenueMonth
 from billing.models.subscriptions import (
     AttemptState,
     EventCursor,
@@ -46,6 +46,7 @@ __all__ = [
     "Allowance",
     "AttemptState",
     "AutoRecharge",
+    "CohortMonth",
     "Dispute",
     "EntryKind",
     "EventCursor",
@@ -58,12 +59,14 @@ __all__ = [
     "LedgerQuerySet",
     "Mode",
     "MoneyNotice",
+    "Payer",
     "Plan",
     "PlanPayment",
     "Price",
     "ProviderFee",
     "Refund",
     "RefundState",
+    "RevenueMonth",
     "Source",
     "SpendMonth",
     "StripeCustomer",

@@ -17,6 +17,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum, Value
 from accounts.models import Account, User
 from billing.models import EntryKind, FeeCursor, LedgerEntry, ProviderFee, Source, UsageBucket
 from billing.money import microusd_from_cents
+from billing.revenue import GIVEN, PAID_IN, RETURNED
 from billing.usage_days import day_start
 from gateway.backoffice.sums import DAY, Points, grouped, points, usage_parts
 from gateway.caching import TtlCache
@@ -34,10 +35,6 @@ MEASURES: dict[str, Sum] = {
     "gpu_time_ms": Sum("gpu_time_ms"),
     "run_ms": Sum("run_ms"),
 }
-# What customers paid: in advance, or an invoice afterwards.
-PAID_IN = (EntryKind.TOP_UP, EntryKind.INVOICE)
-RETURNED = (EntryKind.REFUND, EntryKind.REFUND_REVERSED, EntryKind.DISPUTE, EntryKind.DISPUTE_WON)
-GIVEN = (EntryKind.GRANT, EntryKind.ADJUSTMENT)
 
 
 @dataclass(frozen=True, slots=True)

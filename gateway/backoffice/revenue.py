@@ -24,10 +24,9 @@ from gateway.backoffice.revenue_sums import (
     Liability,
     Month,
     cohorts,
-    fresh_charges,
     liability,
     months,
-    sandbox_microusd,
+    told_now,
 )
 from gateway.models import AuditRun
 from gateway.templatetags.units import money, number, percent
@@ -41,8 +40,8 @@ WORDS = (
     ("Payers", "Accounts that brought in revenue in the month."),
     ("ARPU", "Revenue of the month by its payers."),
     ("Subscription churn", "Subscriptions that ended in the month, by those that stood at its beginning."),
-    ("Payer churn", "Payers of the month before that brought in nothing in this one, by all of them. The running "
-     "month is not judged."),
+    ("Payer churn", "Payers of the month before that brought in nothing in this one, by all of them. A month is "
+     "judged an hour after its end."),
     ("Paid in", "Top-ups and paid invoices of calls."),
     ("Given", "Grants and corrections by staff."),
     ("Returned", "Refunds and disputes, less those that came back."),
@@ -62,8 +61,8 @@ class Figures:
     @classmethod
     def read(cls, now: datetime) -> Figures:
         """Without the months before anything happened, but for the two that are compared."""
-        fresh, owed = fresh_charges(now), liability()
-        found, people = months(now, fresh, owed), cohorts(now, fresh)
+        told, owed = told_now(now), liability()
+        found, people = months(now, told, owed), cohorts(told)
         shown = max(
             [
                 2,
@@ -91,7 +90,7 @@ def revenue(request: StaffRequest) -> HttpResponse:
         "ages": range(len(figures.months)),
         "words": WORDS,
         "liability": figures.liability,
-        "sandbox": sandbox_microusd(figures.months),
+        "sandbox": sum(month.sandbox_microusd for month in figures.months),
         **_reconciled(),
     }
     return console_render(request, "backoffice/revenue.html", context)

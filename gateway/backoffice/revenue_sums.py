@@ -1,33 +1,27 @@
-"""The operator's revenue by UTC month: from the ledger's movements, the roll-up of charges and the subscriptions.
+"""The operator's revenue by UTC month: from the sums of months (billing.revenue_months) and the subscriptions.
 
-Reads only, and never a generation nor a single charge: charges come from AccountMonth, and those of the days that are
-not folded yet from the roll-up of quarters. Amounts are micro-dollars.
+Reads only, and never a generation nor a single charge. Amounts are micro-dollars.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache, partial
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import ExtractMonth, ExtractYear
+from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models.functions import TruncMonth
 
-from accounts.models import Account
 from billing.entitlements import plan_in_force
 from billing.errors import PlanUnknown
-from billing.models import AccountMonth, EntryKind, LedgerEntry, PlanPayment, StripePrice, Subscription, Wallet
+from billing.models import CohortMonth, StripePrice, Subscription, Wallet
 from billing.money import microusd_from_cents
 from billing.postpaid import METERED
 from billing.revenue import month_number, month_start
-from billing.usage_days import day_start, house_folded_through
-from gateway.backoffice.figures import GIVEN, PAID_IN, RETURNED
-from gateway.backoffice.sums import DAY, usage_parts
+from billing.revenue_months import MONTHS, Told, months_told
 
-MONTHS = 12
 # Statuses of a subscription that is paid for; a trial pays nothing yet, and the others never began or stopped.
 PAYING = ("active", "past_due")
-CHARGED = Sum("charged_microusd") + Sum("plans_microusd")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +30,8 @@ class Month:
 
     number: int
     paid_in_microusd: int = 0
+    # What of that was paid to the payment sandbox.
+    sandbox_microusd: int = 0
     given_microusd: int = 0
     returned_microusd: int = 0
     charged_microusd: int = 0
@@ -115,24 +111,6 @@ class Liability:
         return self.owed_microusd - self.owing_microusd
 
 
-Fresh = dict[int, dict[int, int]]
-
-
-def fresh_charges(now: datetime) -> Fresh:
-    """What was charged since the last folded day: by month, then by account."""
-    through = house_folded_through()
-    never = month_start(month_number(now.astimezone(UTC).date()) - MONTHS)
-    start = never if through is None else day_start(through + DAY, "UTC")
-    found: Fresh = {}
-    while start < now:
-        number = month_number(start.date())
-        end = min(month_start(number + 1), now)
-        quarters = usage_parts(start, end, through=None).quarters.exclude(amount_microusd=0)
-        found[number] = dict(quarters.values_list("account_id").annotate(total=Sum("amount_microusd")).order_by())
-        start = end
-    return found
-
-
 def liability() -> Liability:
     sums = Wallet.objects.aggregate(
         owed=Sum("balance_microusd", filter=Q(balance_microusd__gt=0)),
@@ -142,12 +120,23 @@ def liability() -> Liability:
     return Liability(sums["owed"] or 0, -(sums["owing"] or 0), sums["held"] or 0)
 
 
-def months(now: datetime, fresh: Fresh, owed: Liability) -> list[Month]:
-    """The running month and those before it, the newest first."""
+def told_now(now: datetime) -> Told:
+    """The running month, those that are shown with it, and the one that the first of them is compared with."""
     last = month_number(now.astimezone(UTC).date())
-    found = {number: Month(number=number) for number in range(last, last - MONTHS, -1)}
-    _movements(found)
-    _income(found, fresh)
+    return months_told(last - MONTHS, last)
+
+
+def months(now: datetime, told: Told, owed: Liability) -> list[Month]:
+    """The running month and those before it, the newest first."""
+    found = {number: Month(number=number) for number in sorted(told.months, reverse=True)[:MONTHS]}
+    for number, month in found.items():
+        sums = told.months[number]
+        month.paid_in_microusd, month.sandbox_microusd = sums.paid_in_microusd, sums.sandbox_microusd
+        month.given_microusd, month.returned_microusd = sums.given_microusd, sums.returned_microusd
+        # One that is not folded yet, as the running one, cannot be judged.
+        month.payers_kept = 0 if sums.folded else None
+    for cohort in told.cohorts:
+        _add_cohort(found, cohort)
     _subscribed(found, now)
     closing = owed.balance_microusd
     for month in found.values():
@@ -156,81 +145,40 @@ def months(now: datetime, fresh: Fresh, owed: Liability) -> list[Month]:
     return list(found.values())
 
 
-def _number(column: str) -> Any:
-    """The month of a moment's UTC day, as AccountMonth counts."""
-    return ExtractYear(column, tzinfo=UTC) * 12 + ExtractMonth(column, tzinfo=UTC) - 1
-
-
-def _movements(found: dict[int, Month]) -> None:
-    """The ledger besides its charges, which an index of their own has."""
-    entries = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(created_at__gte=month_start(min(found)))
-    sums = entries.annotate(number=_number("created_at")).values_list("number", "kind")
-    for number, kind, total in sums.annotate(total=Sum("amount_microusd")).order_by():
-        if (month := found.get(number)) is None:
-            continue
-        if kind in PAID_IN:
-            month.paid_in_microusd += total
-        elif kind in GIVEN:
-            month.given_microusd += total
-        elif kind in RETURNED:
-            month.returned_microusd += total
-
-
-def _income(found: dict[int, Month], fresh: Fresh) -> None:
-    brought = AccountMonth.objects.filter(month__gte=min(found) - 1).filter(_PAYING_MONTH)
-    again = AccountMonth.objects.filter(_PAYING_MONTH, account=OuterRef("account"), month=OuterRef("month") + 1)
-    sums = brought.values_list("month").annotate(
-        charged=Sum("charged_microusd"),
-        plans=Sum("plans_microusd"),
-        payers=Count("pk"),
-        kept=Count("pk", filter=Exists(again)),
-    )
-    told = {number: rest for number, *rest in sums.order_by()}
-    for number, month in found.items():
-        charged, plans, payers, _ = told.get(number, (0, 0, 0, 0))
-        _, _, payers_before, kept = told.get(number - 1, (0, 0, 0, 0))
-        late = fresh.get(number, {})
-        month.charged_microusd, month.plans_microusd = charged + sum(late.values()), plans
-        month.payers, month.payers_before = payers + _new_among(late, number), payers_before
-        # The running month, and one whose last days are not folded yet, cannot be judged.
-        month.payers_kept = None if late or number == max(found) else kept
-
-
-_PAYING_MONTH = Q(charged_microusd__gt=0) | Q(plans_microusd__gt=0)
-
-
-def _new_among(late: dict[int, int], number: int) -> int:
-    """How many of these accounts brought in nothing else in that month."""
-    if not late:
-        return 0
-    known = AccountMonth.objects.filter(_PAYING_MONTH, month=number, account_id__in=list(late)).count()
-    return len(late) - known
+def _add_cohort(found: dict[int, Month], cohort: CohortMonth) -> None:
+    if (month := found.get(cohort.month)) is not None:
+        month.charged_microusd += cohort.charged_microusd
+        month.plans_microusd += cohort.plans_microusd
+        month.payers += cohort.payers
+        if month.payers_kept is not None:
+            month.payers_kept += cohort.payers_kept
+    if (after := found.get(cohort.month + 1)) is not None:
+        after.payers_before += cohort.payers
 
 
 def _subscribed(found: dict[int, Month], now: datetime) -> None:
     """Subscriptions as they stand now, laid back over the months: one that changed its plan counts with today's."""
-    counts: dict[str, Any] = {}
-    for number in found:
-        start, end = month_start(number), month_start(number + 1)
-        ended = Q(status__in=Subscription.ENDED)
-        counts[f"before_{number}"] = _count(Q(created_at__lt=start) & (~ended | Q(ends_at__gte=start)))
-        counts[f"at_{number}"] = _count(Q(created_at__lt=end) & (~ended | Q(ends_at__gte=end)))
-        counts[f"begun_{number}"] = _count(Q(created_at__gte=start, created_at__lt=end))
-        counts[f"ended_{number}"] = _count(ended & Q(ends_at__gte=start, ends_at__lt=end))
-    rows = _paying().values("price_id", "plan_code").annotate(**counts).order_by()
+    rows = (
+        _paying()
+        .annotate(begun=TruncMonth("created_at", tzinfo=UTC), ended=TruncMonth("ends_at", tzinfo=UTC))
+        .values_list("price_id", "plan_code", "status", "begun", "ended")
+        .annotate(Count("pk"))
+        .order_by()
+    )
     cents = dict(StripePrice.objects.values_list("stripe_id", "amount_cents"))
-    for row in rows:
-        price_microusd = microusd_from_cents(cents.get(row["price_id"]) or _plan_cents(row["plan_code"], now))
+    plan_cents = cache(partial(_plan_cents, now=now))
+    for price_id, plan_code, status, begun_at, ends_at, count in rows:
+        price_microusd = microusd_from_cents(cents.get(price_id) or plan_cents(plan_code))
+        begun = month_number(begun_at)
+        ended = month_number(ends_at) if status in Subscription.ENDED else None
         for number, month in found.items():
-            month.mrr_microusd += row[f"at_{number}"] * price_microusd
-            month.subscriptions += row[f"at_{number}"]
-            month.subscriptions_begun += row[f"begun_{number}"]
-            month.subscriptions_ended += row[f"ended_{number}"]
-            month.subscriptions_before += row[f"before_{number}"]
-
-
-def _count(condition: Q) -> Count:
-    return Count("pk", filter=condition)
+            if begun <= number and (ended is None or ended > number):
+                month.mrr_microusd += count * price_microusd
+                month.subscriptions += count
+            if begun < number and (ended is None or ended >= number):
+                month.subscriptions_before += count
+            month.subscriptions_begun += count if begun == number else 0
+            month.subscriptions_ended += count if ended == number else 0
 
 
 def _paying() -> QuerySet[Subscription]:
@@ -239,7 +187,7 @@ def _paying() -> QuerySet[Subscription]:
     return Subscription.objects.filter(paid).exclude(plan_code__in=("", METERED))
 
 
-def _plan_cents(plan_code: str, now: datetime) -> int:
+def _plan_cents(plan_code: str, *, now: datetime) -> int:
     """The list price, for a subscription to a price that is no longer known."""
     try:
         return plan_in_force(plan_code, now).monthly_price_cents
@@ -247,39 +195,21 @@ def _plan_cents(plan_code: str, now: datetime) -> int:
         return 0
 
 
-def cohorts(now: datetime, fresh: Fresh) -> list[Cohort]:
+def cohorts(told: Told) -> list[Cohort]:
     """By sign-up month, the newest first; of the same months as `months`."""
-    last = month_number(now.astimezone(UTC).date())
-    first = last - MONTHS + 1
+    last = max(told.months)
+    shown = sorted(told.months, reverse=True)[:MONTHS]
     found = {
-        number: Cohort(number=number, revenue_microusd=[0] * (last - number + 1))
-        for number in range(last, first - 1, -1)
+        number: Cohort(
+            number=number,
+            accounts=told.months[number].accounts,
+            payers=told.payers.get(number, 0),
+            revenue_microusd=[0] * (last - number + 1),
+        )
+        for number in shown
     }
-    people = Account.objects.filter(created_at__gte=month_start(first)).annotate(number=_number("created_at"))
-    paid_in = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(kind__in=PAID_IN).values("wallet_id")
-    paid = Q(pk__in=paid_in) | Q(pk__in=PlanPayment.objects.values("account_id"))
-    counted = people.values_list("number").annotate(all=Count("pk"), paid=Count("pk", filter=paid)).order_by()
-    for number, accounts, payers in counted:
-        if number in found:
-            found[number].accounts, found[number].payers = accounts, payers
-    for joined, number, total in _revenue_since(first):
-        if joined in found and number >= joined:
-            found[joined].revenue_microusd[number - joined] += total
-    for number, late in fresh.items():
-        for account_id, joined in people.filter(pk__in=list(late)).values_list("pk", "number"):
-            if joined in found and first <= number <= last:
-                found[joined].revenue_microusd[number - joined] += late[account_id]
+    for one in told.cohorts:
+        if one.signed_up in found and one.month >= one.signed_up:
+            amounts = found[one.signed_up].revenue_microusd
+            amounts[one.month - one.signed_up] += one.charged_microusd + one.plans_microusd
     return list(found.values())
-
-
-def _revenue_since(first: int) -> list[tuple[int, int, int]]:
-    """Sign-up month, month and what was brought in, of accounts that signed up since `first`."""
-    rows = AccountMonth.objects.filter(month__gte=first, account__created_at__gte=month_start(first))
-    sums = rows.annotate(joined=_number("account__created_at")).values_list("joined", "month")
-    return list(sums.annotate(total=CHARGED).order_by())
-
-
-def sandbox_microusd(found: list[Month]) -> int:
-    """What of the money paid in was booked while the payment sandbox was in use."""
-    entries = LedgerEntry.objects.exclude(kind=EntryKind.CAPTURE).filter(kind__in=PAID_IN, sandbox=True)
-    return entries.filter(created_at__gte=found[-1].start).aggregate(total=Sum("amount_microusd"))["total"] or 0

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Sum
@@ -14,8 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Account
-from billing.models import EntryKind, LedgerEntry, Plan, Price, Wallet
+from billing.models import EntryKind, LedgerEntry, Plan, Price, RevenueMonth, Wallet
 from billing.pricing import price_in_force
+from billing.revenue import month_number
+from billing.revenue_months import months_fold
+from billing.usage_days import house_fold
 from gateway.audit import audit
 from gateway.backoffice import requests as log
 from gateway.backoffice.catalogue import margins, preview
@@ -264,6 +268,25 @@ class TestDemoTraffic:
         assert ended.count() == Generation.objects.count() > 20
         assert len({row.date() for row in Generation.objects.values_list("created_at", flat=True)}) >= 5
         assert LedgerEntry.objects.filter(kind=EntryKind.TOP_UP).exists()
+
+    def test_its_month_is_in_the_revenue_though_ended_months_were_folded(self, catalogue: None) -> None:
+        now = timezone.now()
+        months_fold(now=now)
+        call_command("demo_traffic", days=32, calls_per_day=3)
+        assert not RevenueMonth.objects.filter(folded=True, month__gte=month_number(now - timedelta(days=32))).exists()
+        house_fold(now=now)
+        months_fold(now=now)
+        assert [finding for finding in audit() if not finding.passed] == []
+        with pytest.raises(CommandError, match="already"):
+            call_command("demo_traffic")
+
+    def test_where_its_days_are_summed_up_it_is_refused(self, payer: Member) -> None:
+        with time_machine.travel(timezone.now() - timedelta(days=3), tick=False):
+            paid_call(payer)
+        house_fold(now=timezone.now())
+        with pytest.raises(CommandError, match="summed up already"):
+            call_command("demo_traffic")
+        call_command("demo_traffic", days=1, calls_per_day=1)
 
     def test_its_refused_calls_are_counted_like_any(self, catalogue: None, capsys) -> None:
         Plan.objects.filter(code="free").update(free_calls_per_day=0)

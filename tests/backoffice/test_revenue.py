@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from accounts.models import Account
 from accounts.staff import StaffRole
 from billing.models import AccountMonth, EntryKind, LedgerEntry, PlanPayment, StripePrice, Subscription, UsageHouseDay
 from billing.revenue import month_number, month_start, plan_paid
+from billing.revenue_months import MONTHS, months_fold
 from billing.services import funds_adjust, invoice_settle
 from billing.usage_days import house_fold
 from gateway.backoffice.revenue import Figures
@@ -119,11 +121,23 @@ class TestMonths:
         assert_the_ledgers(figures()[0])
         assert house_fold(now=NOW) == 0
         assert_the_ledgers(figures()[0])
+        assert months_fold(now=NOW) == MONTHS
+        assert_the_ledgers(figures()[0])
+
+    def test_folding_the_months_changes_nothing_but_that_they_are_judged(self) -> None:
+        house_fold(now=NOW)
+        months, cohorts = figures()
+        months_fold(now=NOW)
+        folded, again = figures()
+        assert again == cohorts
+        assert {number: replace(month, payers_kept=None) for number, month in folded.items()} == months
+        assert [folded[number].payers_kept for number in (APRIL, MAY, JUNE)] == [0, 1, None]
 
     @pytest.mark.parametrize("folded", [False, True])
     def test_payers_their_churn_and_what_each_brought(self, folded: bool) -> None:
         if folded:
             house_fold(now=NOW)
+            months_fold(now=NOW)
         months, _ = figures()
         assert [months[number].payers for number in (APRIL, MAY, JUNE)] == [1, 2, 1]
         assert months[MAY].arpu_microusd == months[MAY].revenue_microusd // 2
@@ -134,6 +148,7 @@ class TestMonths:
         assert months[JUNE].payer_churn is None
         if folded:
             house_fold(now=NOW + timedelta(days=20))
+            months_fold(now=NOW + timedelta(days=20))
             july = {month.number: month for month in Figures.read(NOW + timedelta(days=30)).months}
             assert july[JUNE].payer_churn == 0.5
 
@@ -141,6 +156,7 @@ class TestMonths:
     def test_cohorts_add_up_to_the_revenue_of_the_months(self, folded: bool) -> None:
         if folded:
             house_fold(now=NOW)
+            months_fold(now=NOW)
         months, cohorts = figures()
         april, may = cohorts[APRIL], cohorts[MAY]
         assert (april.accounts, april.payers, may.accounts, may.payers) == (1, 1, 1, 1)
@@ -154,13 +170,16 @@ class TestMonths:
         for text in ("What the figures mean", "Trials, metered plans", "have not been proved", "so far"):
             assert text in page
 
-    def test_it_asks_the_same_few_queries_whatever_there_is(self, as_billing: Client) -> None:
+    @pytest.mark.parametrize("folded", [False, True])
+    def test_it_asks_the_same_few_queries_whatever_there_is(self, as_billing: Client, folded: bool) -> None:
         house_fold(now=NOW)
+        if folded:
+            months_fold(now=NOW)
         with time_machine.travel(NOW, tick=False):
             as_billing.get("/console/revenue")
             with CaptureQueriesContext(connection) as asked:
                 as_billing.get("/console/revenue")
-        assert len(asked) <= 22
+        assert len(asked) == (19 if folded else 20)
         assert not any("inference_generation" in query["sql"] for query in asked)
         captures = [query["sql"] for query in asked if "billing_ledgerentry" in query["sql"]]
         assert captures
@@ -206,7 +225,7 @@ class TestPlans:
             for _ in range(2):
                 plan_paid(
                     invoice_id="in_1", account_id=payer.account.pk, mode="live", plan_code="standard",
-                    amount_cents=4700, paid_at=timezone.now(),
+                    amount_cents=4700, paid_at=timezone.now(), now=timezone.now(),
                 )  # fmt: skip
             move_to(payer.account, "payg")
             paid_call(payer)
