@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.dashboards.catalogue import PART as CATALOGUE
 from benchmarks.dashboards.console import PART as CONSOLE
 from benchmarks.dashboards.part import Part
+from benchmarks.dashboards.revenue import PART as REVENUE
 from benchmarks.dashboards.usage import PART as USAGE
 
-PARTS: tuple[Part, ...] = (USAGE, CATALOGUE, CONSOLE)
+PARTS: tuple[Part, ...] = (USAGE, CATALOGUE, CONSOLE, REVENUE)
