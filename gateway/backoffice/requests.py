@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
@@ -16,8 +17,10 @@ from billing.models import Hold, LedgerEntry
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
 from gateway.backoffice.customers import plan_choices
 from gateway.backoffice.navigation import console_render
-from gateway.dashboard.pictures import Shown
+from gateway.dashboard.pictures import PAID_BY, Shown
 from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
+from gateway.dashboard.usage_selection import moment_of
+from gateway.ids import generation_id_floor
 from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
 from inference.models import Generation, GenerationState, RenderFault
 
@@ -32,7 +35,7 @@ def _whole(text: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What of the log is shown, from the address."""
+    """What of the log is shown, from the address. Moments are in UTC."""
 
     state: str
     model_id: str
@@ -41,6 +44,10 @@ class Filters:
     endpoint: str
     worker: str
     error_code: str
+    paid_by: str
+    track_id: str
+    start: datetime | None
+    end: datetime | None
     generation_id: int | None
 
     @classmethod
@@ -56,6 +63,10 @@ class Filters:
             endpoint=text("endpoint"),
             worker=text("worker"),
             error_code=text("error"),
+            paid_by=text("paid") if text("paid") in PAID_BY else "",
+            track_id=text("track"),
+            start=moment_of(text("from"), UTC),
+            end=moment_of(text("to"), UTC),
             generation_id=_whole(text("q")),
         )
 
@@ -71,13 +82,25 @@ class Filters:
             "endpoint": self.endpoint,
             "worker": self.worker,
             "error_code": self.error_code,
+            "funding": self.paid_by,
+            "track_id": self.track_id,
+            "pk__gte": generation_id_floor(self.start) if self.start else None,
+            "pk__lt": generation_id_floor(self.end) if self.end else None,
         }
         return {name: value for name, value in asked.items() if value not in (None, "")}  # type: ignore[misc]
 
     @property
     def unindexed(self) -> bool:
-        """Whether rows must be read to know whether they fit: ids and accounts are found by an index."""
-        return bool(set(self.chosen) - {"pk", "account_id"}) and self.generation_id is None
+        """Whether rows must be read to know whether they fit: ids, times and accounts are found by an index."""
+        return bool(set(self.chosen) - {"pk", "pk__gte", "pk__lt", "account_id"}) and self.generation_id is None
+
+    def floor(self, before: int | None) -> int | None:
+        """Down to which id one page searches from `before` on; None when that is all there is."""
+        ids = Generation.objects.order_by("-id").values_list("pk", flat=True)
+        reach = {name: value for name, value in self.chosen.items() if name in ("account_id", "pk__gte", "pk__lt")}
+        ids = ids.filter(**reach)
+        ids = ids.filter(pk__lt=before) if before is not None else ids
+        return next(iter(ids[SCANNED_MAX : SCANNED_MAX + 1]), None)
 
     def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
         return rows.filter(**self.chosen)
@@ -92,7 +115,7 @@ def request_log(request: StaffRequest) -> HttpResponse:
     before = _whole(request.GET.get("before", ""))
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    floor = _floor(before, filters.account_id) if filters.unindexed else None
+    floor = filters.floor(before) if filters.unindexed else None
     found = list((rows if floor is None else rows.filter(pk__gte=floor))[: PER_PAGE + 1])
     shown = [Shown(row) for row in found[:PER_PAGE]]
     older = shown[-1].id if len(found) > PER_PAGE else floor
@@ -101,20 +124,13 @@ def request_log(request: StaffRequest) -> HttpResponse:
         "filters": filters,
         "is_filtered": bool(filters.chosen),
         "states": STATES,
+        "paid_by": PAID_BY.items(),
         "rows": shown,
         "names": dict(Account.objects.filter(pk__in=accounts).values_list("pk", "name")),
         "next_before": older,
         "searched_only": older == floor is not None,
     }
     return console_render(request, "backoffice/requests.html", context)
-
-
-def _floor(before: int | None, account_id: int | None) -> int | None:
-    """The id down to which is searched, everybody's or in one account; None when that is all there is."""
-    ids = Generation.objects.order_by("-id").values_list("pk", flat=True)
-    ids = ids.filter(pk__lt=before) if before is not None else ids
-    ids = ids.filter(account_id=account_id) if account_id is not None else ids
-    return next(iter(ids[SCANNED_MAX : SCANNED_MAX + 1]), None)
 
 
 @staff_page(section="requests", needs=Permission.LOOK)

@@ -30,6 +30,13 @@ WORDS = {
     GenerationState.RUNNING: _("Running"),
     GenerationState.WAITING: _("Waiting"),
 }
+PAID_BY = {
+    "free_day": _("Free call"),
+    "allowance": _("Plan's calls"),
+    "unlimited": _("Plan, unlimited"),
+    "funds": _("Funds"),
+    "postpaid": _("Invoiced"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +131,7 @@ class Shown:
 
     @property
     def paid_by(self) -> Any:
-        names = {
-            "free_day": _("Free call"),
-            "allowance": _("Plan's calls"),
-            "unlimited": _("Plan, unlimited"),
-            "funds": _("Funds"),
-            "postpaid": _("Invoiced"),
-        }
-        return names.get(self.generation.funding, self.generation.funding)
+        return PAID_BY.get(self.generation.funding, self.generation.funding)
 
     @property
     def expires_at(self) -> datetime:

@@ -82,6 +82,23 @@ class TestLog:
             rows = as_owner.get(f"/console/requests?{query}").context["rows"]
             assert [row.id for row in rows] == [calls[3].pk]
 
+    def test_it_filters_by_time_payment_and_track(self, as_owner: Client, calls: list[Generation]) -> None:
+        one = calls[2]
+        Generation.objects.filter(pk=one.pk).update(funding="funds", track_id="order-7")
+        for query in ("paid=funds", "track=order-7"):
+            assert [row.id for row in as_owner.get(f"/console/requests?{query}").context["rows"]] == [one.pk]
+        now = timezone.now().replace(tzinfo=None)
+        early, late = (now - timedelta(hours=1)).isoformat(), (now + timedelta(hours=1)).isoformat()
+        for query, count in ((f"from={early}&to={late}", 4), (f"from={late}", 0), (f"to={early}", 0), ("from=x", 4)):
+            assert len(as_owner.get(f"/console/requests?{query}").context["rows"]) == count
+
+    def test_a_search_within_a_time_ends_where_the_time_does(
+        self, as_owner: Client, calls: list[Generation], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "SCANNED_MAX", 2)
+        late = (timezone.now() + timedelta(hours=1)).replace(tzinfo=None).isoformat()
+        assert as_owner.get(f"/console/requests?state=failed&from={late}").context["next_before"] is None
+
     def test_it_asks_few_queries_and_reads_no_bodies(self, as_owner: Client, calls: list[Generation]) -> None:
         with CaptureQueriesContext(connection) as asked:
             as_owner.get("/console/requests")
