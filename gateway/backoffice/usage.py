@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, ApiKey
-from billing.models import EntryKind, LedgerEntry, UsageBucket
+from billing.models import EntryKind, LedgerEntry, Plan, Source, UsageBucket
 from billing.money import usd_text
 from billing.usage_days import house_folded_through
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
@@ -29,6 +29,7 @@ from gateway.dashboard.ranges import NAMES, Range, step_next
 from gateway.dashboard.usage import METRICS, neutral
 from gateway.models import AuditRun
 from gateway.templatetags.units import ms, number, spent
+from inference.models import UNSETTLED, GenerationState
 
 # The name in the address, the column, the words.
 DIMENSIONS = {
@@ -117,6 +118,7 @@ def usage(request: StaffRequest) -> HttpResponse:
         "ranges": list(NAMES.items()),
         "metrics": [(key, name) for key, (name, _) in METRICS.items()],
         "dimensions": [(key, words, chosen.filters.get(key, "")) for key, (_, words) in DIMENSIONS.items()],
+        "known": known_values(now),
         "cards": cards(total, before),
         "chart": chart(drawn, drawn_before, chosen),
         "table": breakdown(current, earlier, chosen),
@@ -126,6 +128,13 @@ def usage(request: StaffRequest) -> HttpResponse:
         "provable": not set(chosen.filters) - {"account"},
     }
     return console_render(request, "backoffice/usage.html", context)
+
+
+def known_values(now: datetime) -> dict[str, list[str]]:
+    """What the fields of some dimensions can hold: offered while somebody types."""
+    plans = Plan.objects.filter(effective_from__lte=now).order_by("code").values_list("code", flat=True).distinct()
+    ends = [state.value for state in GenerationState if state not in UNSETTLED]
+    return {"plan": list(plans), "status": ends, "source": list(Source.values)}
 
 
 def account_chart(account_id: int, now: datetime) -> dict[str, Any]:

@@ -64,6 +64,12 @@ class TestUsage:
         table = as_owner.get(f"/console/usage?range=30d&group=plan{query}").context["table"]
         assert sum(row["calls"] for row in table) == calls
 
+    def test_fields_offer_what_they_can_hold(self, as_owner: Client) -> None:
+        known = as_owner.get("/console/usage").context["known"]
+        assert "payg" in known["plan"]
+        assert known["status"] == ["succeeded", "failed", "cancelled"]
+        assert "free_day" in known["source"]
+
     def test_every_dimension_step_and_measure_can_be_shown(self, as_owner: Client) -> None:
         for group in ("model", "plan", "account", "key", "endpoint", "status", "source"):
             for step, metric in (("hour", "money"), ("day", "run"), ("day", "errors")):
