@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,11 +62,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that needs somebody."""
+    """Something that needs somebody. Who may not open its page reads it without a link."""
 
     tone: str
     text: str
     url: str
+    needs: Permission = Permission.LOOK
+
+    def to(self, permissions: frozenset[Permission]) -> Alert:
+        return self if self.needs in permissions else replace(self, url="")
 
 
 @staff_page(section="console", needs=Permission.LOOK)
@@ -92,7 +96,7 @@ def home(request: StaffRequest) -> HttpResponse:
         "models": top("model_id", since=week, until=now, through=through, limit=TOP),
         "funnel": [(label, counts[name]) for name, label in FUNNEL],
         "refused": refused_lately(now),
-        "alerts": alerts(waiting, workers, counts, audit, now),
+        "alerts": [alert.to(request.permissions) for alert in alerts(waiting, workers, counts, audit, now)],
         "audit": audit,
         "per_hour": workers.cost_microusd_per_hour,
     }
@@ -265,7 +269,7 @@ def alerts(
     if not workers.alive:
         found.append(Alert("bad", "No render worker is alive", reverse("backoffice:workers")))
     if off := sorted(Feature(name).label for name in features_off()):
-        found.append(Alert("warn", f"Switched off: {', '.join(off)}", reverse("backoffice:settings")))
+        found.append(Alert("warn", f"Switched off: {', '.join(off)}", reverse("backoffice:settings"), Permission.HOUSE))
     if waiting and max(one.oldest_s for one in waiting) > 60:
         found.append(Alert("warn", "A call has been waiting for over a minute", reverse("backoffice:queue")))
     found += _audit_alert(audit, now)
@@ -273,16 +277,19 @@ def alerts(
         text = f"Webhook receivers: {counts['failing']} failing, {counts['paused']} paused"
         found.append(Alert("warn", text, reverse("backoffice:webhooks")))
     if counts["disputes"]:
-        found.append(Alert("bad", f"Open disputes: {counts['disputes']}", payments_url))
+        found.append(Alert("bad", f"Open disputes: {counts['disputes']}", payments_url, Permission.MONEY))
     if counts["events"]:
-        found.append(Alert("bad", f"Parked events of Stripe: {counts['events']}", payments_url + "?state=parked"))
+        text = f"Parked events of Stripe: {counts['events']}"
+        found.append(Alert("bad", text, payments_url + "?state=parked", Permission.MONEY))
     if counts["exports"]:
-        found.append(Alert("bad", f"Parked reports of usage: {counts['exports']}", payments_url + "#exports"))
+        text = f"Parked reports of usage: {counts['exports']}"
+        found.append(Alert("bad", text, payments_url + "#exports", Permission.MONEY))
     return sorted(found, key=lambda alert: alert.tone != "bad")
 
 
 def _audit_alert(run: AuditRun | None, now: datetime) -> list[Alert]:
     url = reverse("backoffice:money")
     if run is None or run.ran_at < now - AUDIT_STALE:
-        return [Alert("warn", "The books have not been proved for two days", url)]
-    return [Alert("bad", f"The books have {run.differences} differences", url)] if run.differences else []
+        return [Alert("warn", "The books have not been proved for two days", url, Permission.MONEY)]
+    text = f"The books have {run.differences} differences"
+    return [Alert("bad", text, url, Permission.MONEY)] if run.differences else []

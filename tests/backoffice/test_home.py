@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import time_machine
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.staff import StaffRole
 from billing.models import Dispute, EntryKind, LedgerEntry
 from gateway.backoffice.figures import Sums, calls_over, compared, gpu_cost_microusd, spans, top
 from gateway.backoffice.home import change_text
-from gateway.models import AuditRun, WebhookReceiver
+from gateway.models import AuditRun, FeatureOff, WebhookReceiver
 from gateway.services import generation_settle
 from inference.services import worker_seen
+from tests.backoffice.conftest import AsStaff
 from tests.conftest import Member
 from tests.support.money import fund, move_to
 from tests.support.orders import delivered, failed, place
@@ -138,10 +141,19 @@ class TestThePage:
         AuditRun.objects.create(ran_at=timezone.now(), took_ms=1, differences=2, findings=[])
         assert "The books have 2 differences" in as_owner.get("/console").content.decode()
 
-    def test_every_card_leads_to_a_list_that_opens(self, as_owner: Client, payer: Member) -> None:
+    @pytest.mark.parametrize("role", list(StaffRole))
+    def test_every_card_leads_to_a_list_that_opens_for_who_reads_it(
+        self, as_staff: AsStaff, payer: Member, role: StaffRole
+    ) -> None:
         paid_call(payer)
-        page = as_owner.get("/console").content.decode()
+        now = timezone.now()
+        AuditRun.objects.create(ran_at=now, took_ms=1, differences=2, findings=[])
+        Dispute.objects.create(stripe_id="dp_1", amount_cents=100, status="needs_response", created_at=now)
+        FeatureOff.objects.create(name="sharing", since=now, by=payer.user, reason="abuse")
+        client = as_staff(role)
+        page = client.get("/console").content.decode()
+        assert "Open disputes: 1" in page
         main = page[page.index("<main") :]
         links = {part.split('"')[0].replace("&amp;", "&") for part in main.split('href="')[1:]}
         assert len(links) >= 8
-        assert {url: as_owner.get(url).status_code for url in links} == dict.fromkeys(links, 200)
+        assert {url: client.get(url).status_code for url in links} == dict.fromkeys(links, 200)
