@@ -290,6 +290,7 @@ def alerts(
 def _audit_alert(run: AuditRun | None, now: datetime) -> list[Alert]:
     url = reverse("backoffice:money")
     if run is None or run.ran_at < now - AUDIT_STALE:
-        return [Alert("warn", "The books have not been proved for two days", url, Permission.MONEY)]
+        since = "yet" if run is None else "for two days"
+        return [Alert("warn", f"The books have not been proved {since}", url, Permission.MONEY)]
     text = f"The books have {run.differences} differences"
     return [Alert("bad", text, url, Permission.MONEY)] if run.differences else []

@@ -126,7 +126,9 @@ class TestThePage:
         page = as_owner.get("/console").content.decode()
         assert "No render worker is alive" in page
         assert "Webhook receivers: 1 failing, 0 paused" in page
-        assert "The books have not been proved" in page
+        assert "The books have not been proved yet" in page
+        AuditRun.objects.create(ran_at=timezone.now() - timedelta(days=3), took_ms=1, differences=0)
+        assert "The books have not been proved for two days" in as_owner.get("/console").content.decode()
 
     def test_what_is_worst_comes_first(self, as_owner: Client, alice: Member) -> None:
         now = timezone.now()

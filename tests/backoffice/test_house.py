@@ -77,6 +77,10 @@ class TestLog:
     def test_it_filters_by_the_address(self, as_owner: Client, calls: list[Generation], query: str, count: int) -> None:
         assert len(as_owner.get(f"/console/requests?{query}").context["rows"]) == count
 
+    def test_it_says_whether_nothing_fits_or_nothing_came(self, as_owner: Client) -> None:
+        assert "No call yet" in as_owner.get("/console/requests").content.decode()
+        assert "No call fits" in as_owner.get("/console/requests?state=failed").content.decode()
+
     def test_it_filters_by_account_key_and_id(self, as_owner: Client, calls: list[Generation], charlie: Member) -> None:
         for query in (f"account={charlie.account.pk}", f"key={charlie.key_id}", f"q={calls[3].pk}"):
             rows = as_owner.get(f"/console/requests?{query}").context["rows"]
