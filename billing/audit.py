@@ -8,13 +8,9 @@ from typing import Any
 
 from django.db import connection
 
+from billing.revenue import month_sql
+
 ROWS_SHOWN = 20
-
-
-def _month(column: str) -> str:
-    """The UTC month of a moment as billing.models.revenue counts them, in words of both databases."""
-    text = f"CAST({column} AS VARCHAR(40))"
-    return f"CAST(SUBSTR({text}, 1, 4) AS INTEGER) * 12 + CAST(SUBSTR({text}, 6, 2) AS INTEGER) - 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +188,7 @@ CHECKS: tuple[Check, ...] = (
             FROM billing_cohortmonth GROUP BY month
         ) c ON c.month = m.month
         LEFT JOIN (
-            SELECT {_month("created_at")} AS month,
+            SELECT {month_sql("created_at")} AS month,
                 SUM(CASE WHEN kind IN ('top_up', 'invoice') THEN amount_microusd ELSE 0 END) AS paid_in,
                 SUM(CASE WHEN kind IN ('grant', 'adjustment') THEN amount_microusd ELSE 0 END) AS given,
                 -SUM(CASE WHEN kind = 'capture' THEN amount_microusd ELSE 0 END) AS charged,
@@ -201,7 +197,7 @@ CHECKS: tuple[Check, ...] = (
             FROM billing_ledgerentry GROUP BY 1
         ) e ON e.month = m.month
         LEFT JOIN (
-            SELECT {_month("paid_at")} AS month, SUM(amount_cents) * 10000 AS plans
+            SELECT {month_sql("paid_at")} AS month, SUM(amount_cents) * 10000 AS plans
             FROM billing_planpayment GROUP BY 1
         ) p ON p.month = m.month
         WHERE m.folded AND (m.paid_in_microusd <> COALESCE(e.paid_in, 0) OR m.given_microusd <> COALESCE(e.given, 0)

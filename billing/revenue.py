@@ -16,20 +16,6 @@ from billing.money import microusd_from_cents
 PAID_IN = (EntryKind.TOP_UP, EntryKind.INVOICE)
 RETURNED = (EntryKind.REFUND, EntryKind.REFUND_REVERSED, EntryKind.DISPUTE, EntryKind.DISPUTE_WON)
 GIVEN = (EntryKind.GRANT, EntryKind.ADJUSTMENT)
-_ADD = (
-    " ON CONFLICT (account_id, month) DO UPDATE SET"
-    " charged_microusd = billing_accountmonth.charged_microusd + excluded.charged_microusd,"
-    " plans_microusd = billing_accountmonth.plans_microusd + excluded.plans_microusd"
-)
-_DAY = (
-    "INSERT INTO billing_accountmonth (account_id, month, charged_microusd, plans_microusd)"  # noqa: S608 - our own words alone
-    " SELECT account_id, %s, SUM(amount_microusd), 0 FROM billing_usagehouseday"
-    " WHERE day = %s AND amount_microusd <> 0 GROUP BY account_id" + _ADD
-)
-_PLAN = (
-    "INSERT INTO billing_accountmonth (account_id, month, charged_microusd, plans_microusd)"  # noqa: S608 - our own words alone
-    " VALUES (%s, %s, 0, %s)" + _ADD
-)
 
 
 def month_number(day: date) -> int:
@@ -39,6 +25,28 @@ def month_number(day: date) -> int:
 
 def month_start(number: int) -> datetime:
     return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
+def month_sql(column: str) -> str:
+    """The UTC month of a moment as `month_number` counts, in words of both databases."""
+    text = f"CAST({column} AS VARCHAR(40))"
+    return f"CAST(SUBSTR({text}, 1, 4) AS INTEGER) * 12 + CAST(SUBSTR({text}, 6, 2) AS INTEGER) - 1"
+
+
+_ADD = (
+    "INSERT INTO billing_accountmonth (account_id, month, signed_up, charged_microusd, plans_microusd) {rows}"
+    " ON CONFLICT (account_id, month) DO UPDATE SET"
+    " charged_microusd = billing_accountmonth.charged_microusd + excluded.charged_microusd,"
+    " plans_microusd = billing_accountmonth.plans_microusd + excluded.plans_microusd"
+)
+_DAY = _ADD.format(
+    rows=f"SELECT account.id, %s, {month_sql('MIN(account.created_at)')}, SUM(amount_microusd), 0"  # noqa: S608 - our own words alone
+    " FROM billing_usagehouseday JOIN accounts_account account ON account.id = account_id"
+    " WHERE day = %s AND amount_microusd <> 0 GROUP BY account.id"
+)
+_PLAN = _ADD.format(
+    rows=f"SELECT id, %s, {month_sql('created_at')}, 0, %s FROM accounts_account WHERE id = %s"  # noqa: S608 - our own words alone
+)
 
 
 def day_charged(day: date) -> None:
@@ -64,7 +72,7 @@ def plan_paid(
     if noted:
         month = month_number(paid_at.astimezone(UTC).date())
         with connection.cursor() as cursor:
-            cursor.execute(_PLAN, [account_id, month, microusd_from_cents(amount_cents)])
+            cursor.execute(_PLAN, [month, microusd_from_cents(amount_cents), account_id])
         if month < month_number(now.astimezone(UTC).date()):
             # The next month tells which of its payers were there in this one.
             months_reopen(month, month + 1)

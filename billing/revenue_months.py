@@ -134,10 +134,10 @@ def _entries(numbers: Collection[int]) -> QuerySet[LedgerEntry]:
 def _income(numbers: Collection[int], through: date | None) -> list[CohortMonth]:
     """What was brought in, without `payers_kept`."""
     found: dict[tuple[int, int], CohortMonth] = {}
-    brought = _by_month(AccountMonth.objects.filter(month__in=numbers), "account__created_at", "month")
+    brought = AccountMonth.objects.filter(month__in=numbers).values_list("month", "signed_up").order_by()
     sums = brought.annotate(Sum("charged_microusd"), Sum("plans_microusd"), payers=Count("pk", filter=_PAYING))
-    for start, number, charged, plans, payers in sums:
-        cohort = _cohort(found, number, start)
+    for number, signed_up, charged, plans, payers in sums:
+        cohort = _cohort(found, number, signed_up)
         cohort.charged_microusd, cohort.plans_microusd, cohort.payers = charged, plans, payers
     for number in numbers:
         _add_unfolded(found, number, through)
@@ -152,27 +152,26 @@ def _add_unfolded(found: dict[tuple[int, int], CohortMonth], number: int, throug
     charges = _unfolded(through).filter(bucket__gte=start, bucket__lt=end)
     totals = dict(charges.values_list("account_id").annotate(Sum("amount_microusd")).order_by())
     counted = AccountMonth.objects.filter(_PAYING, month=number, account__in=charges.values("account_id"))
-    known = dict(counted.values_list("account_id", "account__created_at"))
-    others = dict(Account.objects.filter(pk__in=totals.keys() - known.keys()).values_list("pk", "created_at"))
+    known = dict(counted.values_list("account_id", "signed_up"))
+    new = Account.objects.filter(pk__in=totals.keys() - known.keys()).values_list("pk", "created_at")
+    others = {pk: month_number(_day(moment)) for pk, moment in new}
     for account_id, signed_up in (known | others).items():
         cohort = _cohort(found, number, signed_up)
         cohort.charged_microusd += totals[account_id]
         cohort.payers += account_id in others
 
 
-def _cohort(found: dict[tuple[int, int], CohortMonth], number: int, signed_up: datetime) -> CohortMonth:
-    key = (number, month_number(_day(signed_up)))
-    if key not in found:
-        found[key] = CohortMonth(month=key[0], signed_up=key[1])
-    return found[key]
+def _cohort(found: dict[tuple[int, int], CohortMonth], number: int, signed_up: int) -> CohortMonth:
+    if (number, signed_up) not in found:
+        found[number, signed_up] = CohortMonth(month=number, signed_up=signed_up)
+    return found[number, signed_up]
 
 
 def _kept(number: int) -> dict[int, int]:
     """Payers of the month that were payers in the month before, by their month of sign-up."""
     before = AccountMonth.objects.filter(_PAYING, account=OuterRef("account"), month=number - 1)
     kept = AccountMonth.objects.filter(_PAYING, Exists(before), month=number)
-    counts = _by_month(kept, "account__created_at").annotate(Count("pk"))
-    return {month_number(start): count for start, count in counts}
+    return dict(kept.values_list("signed_up").annotate(Count("pk")).order_by())
 
 
 def _new_payers(numbers: Collection[int]) -> QuerySet[Account]:

@@ -73,9 +73,11 @@ WHERE stripe_id LIKE 'sub_bench_%%' AND created_at + n * interval '30 days' < CO
 """
 # What `plan_paid` adds for each of those invoices.
 _PLAN_MONTHS = """
-INSERT INTO billing_accountmonth (account_id, month, charged_microusd, plans_microusd)
-SELECT account_id, extract(year FROM paid_at) * 12 + extract(month FROM paid_at) - 1, 0, sum(amount_cents) * 10000
-FROM billing_planpayment WHERE stripe_id LIKE 'in_bench_%' GROUP BY 1, 2
+INSERT INTO billing_accountmonth (account_id, month, signed_up, charged_microusd, plans_microusd)
+SELECT account_id, extract(year FROM paid_at) * 12 + extract(month FROM paid_at) - 1,
+    min(extract(year FROM created_at) * 12 + extract(month FROM created_at) - 1), 0, sum(amount_cents) * 10000
+FROM billing_planpayment JOIN accounts_account ON accounts_account.id = account_id
+WHERE stripe_id LIKE 'in_bench_%' GROUP BY 1, 2
 ON CONFLICT (account_id, month) DO UPDATE SET plans_microusd = excluded.plans_microusd
 """
 

@@ -42,6 +42,8 @@ class AccountMonth(models.Model):
         Account, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     month = models.PositiveIntegerField(db_index=True)
+    # The month of the account's sign-up, so that cohorts are summed without a look at the accounts.
+    signed_up = models.PositiveIntegerField(default=0)
     charged_microusd = models.BigIntegerField(default=0)
     plans_microusd = models.BigIntegerField(default=0)
 
