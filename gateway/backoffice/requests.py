@@ -22,7 +22,7 @@ from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
 from gateway.dashboard.usage_selection import moment_of
 from gateway.ids import generation_id_floor
 from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
-from inference.models import Generation, GenerationState, RenderFault
+from inference.models import Generation, GenerationState, RenderFault, RenderWorker
 
 PER_PAGE = 50
 # What no index answers is looked for in this many calls at a time: a page costs the same whatever is asked for.
@@ -147,6 +147,7 @@ def request_detail(request: StaffRequest, generation_id: int) -> HttpResponse:
         "owner": account,
         "key": ApiKey.objects.filter(pk=generation.key_id).first(),
         "path": path_of(generation),
+        "worker_known": RenderWorker.objects.filter(pk=generation.worker).exists(),
         "plan": dict(plan_choices(timezone.now())).get(generation.plan_code, generation.plan_code),
         "timeline": timeline(generation),
         "hold": Hold.objects.filter(pk=generation.pk).first(),

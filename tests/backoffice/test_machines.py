@@ -265,12 +265,15 @@ class TestForgetting:
         generation_lease(generation_id=call.pk, worker="gpu-1", lease_until=timezone.now())
         generation_settle(generation_id=call.pk, result=delivered(call, attempt=1), now=timezone.now())
         worker_log_asked(name="gpu-1", now=timezone.now())
+        assert '/console/workers/gpu-1"' in as_operations.get(f"/console/requests/{call.pk}").content.decode()
         page = as_operations.post("/console/workers/gpu-1/forget", follow=True).content.decode()
         assert "gpu-1 is forgotten." in page
         assert not any(rows.objects.exists() for rows in (RenderWorker, WorkerMinute, WorkerLog))
         action = StaffAction.objects.get()
         assert (action.action, action.target, action.before["draining"]) == ("worker forget", "worker:gpu-1", True)
-        assert "gpu-1" in as_operations.get(f"/console/requests/{call.pk}").content.decode()
+        page = as_operations.get(f"/console/requests/{call.pk}").content.decode()
+        assert "gpu-1" in page
+        assert "/console/workers/gpu-1" not in page
         worker_seen(name="gpu-1", report=told("idle"), now=timezone.now())
         assert not RenderWorker.objects.get().draining
 
