@@ -126,6 +126,7 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
     """The account's page. A form that was refused stands in it with its errors."""
     now = timezone.now()
     members = Membership.objects.filter(account=account).select_related("user").order_by("created_at")
+    sessions = UserSession.objects.filter(user__memberships__account=account)
     unconfirmed = list(actions.addresses_of(account).filter(verified=False).values_list("email", flat=True))
     records = StaffAction.objects.filter(target=actions.account_target(account)).select_related("actor").order_by("-id")
     context = {
@@ -135,7 +136,8 @@ def page_of(request: StaffRequest, account: Account, failed: forms.Form | None =
         "members": members,
         "unconfirmed": unconfirmed,
         "chart": account_chart(account.pk, now),
-        "sessions": UserSession.objects.filter(user__memberships__account=account).count(),
+        "sessions": sessions.count(),
+        "newest_sessions": sessions.select_related("user").order_by("-pk")[:10],
         "keys": keys_of(account)[:50],
         "used": month_of([account.pk], now).get(account.pk, {}),
         "entries": account.wallet.entries.order_by("-id")[:20],

@@ -65,7 +65,12 @@ class TestPage:
         assert alice.key not in page
         with CaptureQueriesContext(connection) as asked:
             as_owner.get(url(alice))
-        assert len(asked) <= 23
+        assert len(asked) <= 24
+
+    def test_its_sessions_are_shown_to_those_who_may_end_them(self, as_staff: AsStaff, bob: Member) -> None:
+        UserSession.objects.create(user=bob.user, session_key="s1", ip="203.0.113.9", user_agent="Firefox", data={})
+        assert "203.0.113.9" in as_staff(StaffRole.SUPPORT).get(url(bob)).content.decode()
+        assert "203.0.113.9" not in as_staff(StaffRole.BILLING).get(url(bob)).content.decode()
 
     def test_an_unknown_account_is_not_found(self, as_owner: Client) -> None:
         assert as_owner.get("/console/customers/99").status_code == 404
