@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -19,6 +19,7 @@ from gateway.backoffice.customers import plan_choices
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import PAID_BY, Shown
 from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
+from gateway.dashboard.requests_csv import COLUMNS, csv_answer
 from gateway.dashboard.usage_selection import moment_of
 from gateway.ids import generation_id_floor
 from gateway.models import StaffAction, WebhookDelivery, WebhookReceiver
@@ -27,6 +28,7 @@ from inference.models import Generation, GenerationState, RenderFault, RenderWor
 PER_PAGE = 50
 # What no index answers is looked for in this many calls at a time: a page costs the same whatever is asked for.
 SCANNED_MAX = 20_000
+CSV_CALLS_MAX = 100_000
 
 
 def _whole(text: str) -> int | None:
@@ -94,13 +96,13 @@ class Filters:
         """Whether rows must be read to know whether they fit: ids, times and accounts are found by an index."""
         return bool(set(self.chosen) - {"pk", "pk__gte", "pk__lt", "account_id"}) and self.generation_id is None
 
-    def floor(self, before: int | None) -> int | None:
-        """Down to which id one page searches from `before` on; None when that is all there is."""
+    def floor(self, before: int | None, *, calls: int) -> int | None:
+        """The id down to which so many calls of this time and account lie, from `before` on; None when that is all."""
         ids = Generation.objects.order_by("-id").values_list("pk", flat=True)
         reach = {name: value for name, value in self.chosen.items() if name in ("account_id", "pk__gte", "pk__lt")}
         ids = ids.filter(**reach)
         ids = ids.filter(pk__lt=before) if before is not None else ids
-        return next(iter(ids[SCANNED_MAX : SCANNED_MAX + 1]), None)
+        return next(iter(ids[calls : calls + 1]), None)
 
     def apply(self, rows: QuerySet[Generation]) -> QuerySet[Generation]:
         return rows.filter(**self.chosen)
@@ -115,7 +117,7 @@ def request_log(request: StaffRequest) -> HttpResponse:
     before = _whole(request.GET.get("before", ""))
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    floor = filters.floor(before) if filters.unindexed else None
+    floor = filters.floor(before, calls=SCANNED_MAX) if filters.unindexed else None
     found = list((rows if floor is None else rows.filter(pk__gte=floor))[: PER_PAGE + 1])
     shown = [Shown(row) for row in found[:PER_PAGE]]
     older = shown[-1].id if len(found) > PER_PAGE else floor
@@ -131,6 +133,15 @@ def request_log(request: StaffRequest) -> HttpResponse:
         "searched_only": older == floor is not None,
     }
     return console_render(request, "backoffice/requests.html", context)
+
+
+@staff_page(section="requests", needs=Permission.LOOK)
+@require_safe
+def requests_csv(request: StaffRequest) -> StreamingHttpResponse:
+    """What the filters leave of the newest calls of that time and account, streamed."""
+    filters = Filters.parse(request)
+    rows, floor = filters.apply(Generation.objects.order_by("-id")), filters.floor(None, calls=CSV_CALLS_MAX)
+    return csv_answer(rows if floor is None else rows.filter(pk__gt=floor), {"account": "account_id", **COLUMNS})
 
 
 @staff_page(section="requests", needs=Permission.LOOK)

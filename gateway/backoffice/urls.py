@@ -53,6 +53,7 @@ urlpatterns = [
     path("console/customers/<int:account_id>/erase", customer_data.customer_erase, name="customer_erase"),
     path("console/act/stop", customer_data.act_stop, name="act_stop"),
     path("console/requests", requests.request_log, name="requests"),
+    path("console/requests.csv", requests.requests_csv, name="requests_csv"),
     path("console/requests/<int:generation_id>", requests.request_detail, name="request"),
     path("console/webhooks", requests.webhooks, name="webhooks"),
     path("console/workers", machines.workers, name="workers"),

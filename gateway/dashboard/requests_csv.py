@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from django.db.models import QuerySet
@@ -41,17 +41,21 @@ COLUMNS = {
 @require_safe
 def request_csv(request: AccountRequest) -> StreamingHttpResponse:
     rows = Filters.parse(request).apply(generations_of(request.account))
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
+    return csv_answer(rows, COLUMNS)
+
+
+def csv_answer(rows: QuerySet[Generation], columns: Mapping[str, str]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(csv_lines(rows, columns), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="requests.csv"'
     return response
 
 
-def csv_lines(rows: QuerySet[Generation]) -> Iterator[str]:
+def csv_lines(rows: QuerySet[Generation], columns: Mapping[str, str]) -> Iterator[str]:
     """One line per call. Texts that a spreadsheet would take for formulas are neutralised."""
-    yield ",".join(COLUMNS) + "\r\n"
-    for values in rows.values_list(*COLUMNS.values()).iterator(chunk_size=2000):
+    yield ",".join(columns) + "\r\n"
+    for values in rows.values_list(*columns.values()).iterator(chunk_size=2000):
         line = io.StringIO()
-        csv.writer(line).writerow([_cell(name, value) for name, value in zip(COLUMNS, values, strict=True)])
+        csv.writer(line).writerow([_cell(name, value) for name, value in zip(columns, values, strict=True)])
         yield line.getvalue()
 
 

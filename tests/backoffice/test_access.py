@@ -45,6 +45,7 @@ NEEDS = {
     "customer_erase": ERASE,
     "act_stop": CUSTOMERS,
     "requests": LOOK,
+    "requests_csv": LOOK,
     "request": LOOK,
     "webhooks": LOOK,
     "workers": LOOK,

@@ -103,6 +103,22 @@ class TestLog:
         late = (timezone.now() + timedelta(hours=1)).replace(tzinfo=None).isoformat()
         assert as_owner.get(f"/console/requests?state=failed&from={late}").context["next_before"] is None
 
+    def test_the_csv_has_what_the_filters_leave(
+        self, as_owner: Client, calls: list[Generation], charlie: Member, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lines(query: str) -> list[list[str]]:
+            answer = as_owner.get(f"/console/requests.csv?{query}")
+            return [line.split(",") for line in b"".join(answer.streaming_content).decode().splitlines()]
+
+        head, *rows = lines("")
+        assert head[:2] == ["account", "id"]
+        assert [row[1] for row in rows] == [str(one.pk) for one in reversed(calls)]
+        assert [row[:2] for row in lines(f"account={charlie.account.pk}")[1:]] == [
+            [str(charlie.account.pk), str(calls[3].pk)]
+        ]
+        monkeypatch.setattr(log, "CSV_CALLS_MAX", 2)
+        assert [row[1] for row in lines("")[1:]] == [str(one.pk) for one in calls[:1:-1]]
+
     def test_it_asks_few_queries_and_reads_no_bodies(self, as_owner: Client, calls: list[Generation]) -> None:
         with CaptureQueriesContext(connection) as asked:
             as_owner.get("/console/requests")
