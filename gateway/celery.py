@@ -4,11 +4,10 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
-from celery import Celery
 from django.conf import settings
 
-from inference.broker import configure
+from inference.broker import App, configure
 
-app = Celery("gateway")
+app = App("gateway")
 configure(app, run_dir=settings.RUN_DIR)
 app.autodiscover_tasks(["gateway", "billing"])

@@ -252,13 +252,20 @@ class RenderNode:
 
     # --- telling -----------------------------------------------------------------------------------------------
 
+    def _tell(self, task: str, facts: Callable[[], Any]) -> None:
+        """Send what there is to tell. Whatever goes wrong, the next telling must come: a silent worker gets no work."""
+        try:
+            if told := facts():
+                self._send(task, [self.name, told])
+        except (OperationalError, OSError) as problem:
+            logger.warning("The broker is away, %s waits: %s", task, problem)
+        except Exception:
+            logger.exception("%s could not be told and will be again", task)
+
     def heartbeat_forever(self, task: str) -> None:
         """Tell the gateway every few seconds; a broker that is away is tried again at the next beat."""
         while not self._stopping.is_set():
-            try:
-                self._send(task, [self.name, self.report()])
-            except (OperationalError, OSError) as problem:
-                logger.warning("The heartbeat could not be sent: %s", problem)
+            self._tell(task, self.report)
             self._tell_now.wait(HEARTBEAT_BUSY_S if self._working else HEARTBEAT_IDLE_S)
             self._tell_now.clear()
 
@@ -267,11 +274,7 @@ class RenderNode:
         while not self._stopping.is_set():
             self._moved.wait()
             self._moved.clear()
-            if running := self.watched():
-                try:
-                    self._send(task, [self.name, running])
-                except (OperationalError, OSError) as problem:
-                    logger.warning("Progress could not be sent: %s", problem)
+            self._tell(task, self.watched)
             self._stopping.wait(PROGRESS_PAUSE_S)
 
     def watched(self) -> list[dict[str, Any]]:

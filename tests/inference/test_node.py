@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from kombu.exceptions import OperationalError
 from PIL import Image
 
 from inference import log_tail
@@ -66,6 +67,26 @@ def make(tmp_path, sent, **changes):
         send=lambda task, args: sent.append((task, args)),
         **more,
     )
+
+
+@pytest.mark.parametrize("problem", [OperationalError("away"), OSError("cut"), AttributeError("unforeseen")])
+def test_no_trouble_ends_the_heartbeats(tmp_path, sent, monkeypatch, problem):
+    monkeypatch.setattr(node_module, "HEARTBEAT_IDLE_S", 0.01)
+    node, left = make(tmp_path, sent), [problem, problem]
+    tell = node._send
+
+    def send(task, args):
+        if left:
+            raise left.pop()
+        tell(task, args)
+
+    node._send = send
+    teller = threading.Thread(target=node.heartbeat_forever, args=("heartbeat",))
+    teller.start()
+    until(lambda: sent)
+    node.goodbye("heartbeat")
+    teller.join(30)
+    assert not left
 
 
 def test_a_render_stores_every_picture_at_its_promised_key(tmp_path, sent):
