@@ -202,7 +202,7 @@ class Dispatcher:
             return
         try:
             self._nudges.get_message(timeout=POLL_S_WITH_REDIS)
-        except redis.RedisError as problem:
+        except (redis.RedisError, OSError) as problem:
             logger.warning("Redis is away, looking for work by polling: %s", problem)
             self._stopping.wait(POLL_S_ALONE)
             self._nudges = _subscribe()
@@ -215,6 +215,6 @@ def _subscribe() -> redis.client.PubSub | None:
     subscription: redis.client.PubSub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     try:
         subscription.subscribe(DISPATCH_CHANNEL)
-    except redis.RedisError:
+    except (redis.RedisError, OSError):
         return None
     return subscription

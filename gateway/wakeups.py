@@ -55,7 +55,7 @@ class Nudger:
             self._wanted.clear()
             try:
                 self._client.publish(DISPATCH_CHANNEL, b"")
-            except redis.RedisError as problem:
+            except (redis.RedisError, OSError) as problem:
                 logger.warning("The dispatcher could not be nudged and will find the work by itself: %s", problem)
             time.sleep(NUDGE_PAUSE_S)
 
@@ -80,7 +80,7 @@ def finished_announce(generation_ids: Iterable[int]) -> None:
         return
     try:
         client.publish(FINISHED_CHANNEL, ",".join(map(str, generation_ids)))
-    except redis.RedisError as problem:
+    except (redis.RedisError, OSError) as problem:
         logger.warning("Waiting requests could not be woken and will look by themselves: %s", problem)
 
 
@@ -134,7 +134,7 @@ class FinishedWatch:
                     message = subscription.get_message(timeout=1.0)
                     if message and message["data"]:
                         self._wake(map(int, message["data"].split(b",")))
-            except redis.RedisError as problem:
+            except (redis.RedisError, OSError) as problem:
                 logger.warning("Listening for finished generations again in a second: %s", problem)
                 time.sleep(1)
 
