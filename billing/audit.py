@@ -213,6 +213,8 @@ def audit_run(checks: Sequence[Check] = CHECKS) -> list[Finding]:
     findings = []
     with connection.cursor() as cursor:
         for check in checks:
-            cursor.execute(check.sql + f" LIMIT {ROWS_SHOWN}")
+            # Apart, as PostgreSQL would else plan for the first few rows, which a check that passes never has: sums in
+            # the order of an index, many times as slow as all of the table at once.
+            cursor.execute(f"WITH found AS MATERIALIZED ({check.sql}) SELECT * FROM found LIMIT {ROWS_SHOWN}")  # noqa: S608
             findings.append(Finding(check, cursor.fetchall()))
     return findings
