@@ -197,7 +197,11 @@ class Scene:
     def wait_settled(self, timeout_s: float = SETTLED_TIMEOUT_S) -> None:
         """Until nothing waits or runs any more: every accepted call has come to its end by itself."""
         unsettled = "SELECT count(*) FROM inference_generation WHERE state IN ('waiting', 'running')"
-        wait_until(lambda: self.rows(unsettled) == [(0,)], lambda: f"every end\n{self.service.logs()}", timeout_s)
+        wait_until(
+            lambda: self.rows(unsettled) == [(0,)],
+            lambda: f"every call's end\n{self.service.logs()}",
+            timeout_s,
+        )
 
     def judge(self, crowd: Crowd) -> dict[str, int]:
         """What every round must leave behind; the figures of its proof."""
