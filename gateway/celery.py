@@ -4,10 +4,11 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
+from celery import Celery
 from django.conf import settings
 
-from inference.broker import App, configure
+from inference.broker import configure
 
-app = App("gateway")
+app = Celery("gateway")
 configure(app, run_dir=settings.RUN_DIR)
 app.autodiscover_tasks(["gateway", "billing"])

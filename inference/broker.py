@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as redis_transport
 
@@ -26,10 +25,9 @@ RENDER_TASK = "inference.tasks.render"
 CONTROL_TASK = "inference.tasks.control"
 # Only messages that wait for a free thread are unacknowledged, and every task may run twice.
 VISIBILITY_TIMEOUT_S = 60
-# After a connection that was closed in use, kombu opens another one; several may have been closed.
-CLOSED_TRIES_MAX = 5
 
 TRANSPORT_ALIASES["filesystem"] = "inference.file_transport:Transport"
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "inference.redis_transport:Transport"
 
 
 def render_queue(worker: str) -> str:
@@ -43,31 +41,6 @@ def control_queue(worker: str) -> str:
 
 def broker_url() -> str:
     return os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL") or "filesystem://localhost//"
-
-
-class App(Celery):
-    """Celery, whose messages end in one kind of error when the broker goes away, in whatever moment it does."""
-
-    def send_task(self, *args: Any, retry: bool | None = None, **options: Any) -> Any:
-        """As Celery's. Raises OperationalError for a broker that cannot be reached."""
-        tries_left = 0 if retry is False else CLOSED_TRIES_MAX
-        while True:
-            try:
-                return super().send_task(*args, retry=retry, **options)
-            except AttributeError as problem:
-                if not _is_of_closed_connection(problem):
-                    raise
-                if not tries_left:
-                    raise OperationalError("The connection to the broker was closed while it was used.") from problem
-            tries_left -= 1
-
-
-def _is_of_closed_connection(problem: AttributeError) -> bool:
-    """kombu 5.7 forgets the connection of a channel that it closes; who uses the channel then meets None."""
-    place = problem.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    return place is not None and place.tb_frame.f_globals.get("__name__", "").startswith("kombu.")
 
 
 def configure(app: Celery, *, run_dir: Path) -> None:

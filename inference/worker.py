@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celery import Celery
 from celery.signals import after_setup_logger, worker_ready, worker_shutting_down
 
 from inference import worker_state
-from inference.broker import HEARTBEAT_TASK, PROGRESS_TASK, App, configure, control_queue, render_queue
+from inference.broker import HEARTBEAT_TASK, PROGRESS_TASK, configure, control_queue, render_queue
 from inference.log_tail import tail
 from inference.node import RenderNode
 from inference.storage import get_storage
@@ -45,7 +46,7 @@ def worker_name() -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", chosen)[:60] or "render"
 
 
-app = App("inference")
+app = Celery("inference")
 configure(app, run_dir=run_dir())
 app.autodiscover_tasks(["inference"])
 

@@ -1,15 +1,16 @@
 """Messages while the broker comes and goes: one kind of error, and nobody who falls silent."""
 
+import logging
 import threading
 import time
 
 import pytest
 import redis
+from celery import Celery
 from kombu.exceptions import OperationalError
-from kombu.transport import redis as redis_transport
 
-from inference import broker
-from inference.broker import App, configure
+from inference import redis_transport
+from inference.broker import configure
 from tests.support.flaky import FlakyProxy
 
 TASK = "anything"
@@ -18,7 +19,7 @@ TASK = "anything"
 @pytest.fixture
 def app(monkeypatch, tmp_path, flaky):
     monkeypatch.setenv("REDIS_URL", flaky.url)
-    made = App("test", set_as_current=False)
+    made = Celery("test", set_as_current=False)
     configure(made, run_dir=tmp_path)
     yield made
     made.close()
@@ -40,7 +41,7 @@ def closing(monkeypatch):
     def closed(channel, *args, **options):
         if left:
             left.pop()
-            channel.connection, channel._pool = None, None
+            channel.close()
         return put(channel, *args, **options)
 
     monkeypatch.setattr(redis_transport.Channel, "_put", closed)
@@ -50,19 +51,28 @@ def closing(monkeypatch):
 @pytest.mark.redis
 class TestAConnectionThatIsClosedInUse:
     def test_is_replaced_by_another(self, app, closing):
-        closing += [1, 1]
+        closing.append(1)
         app.send_task(TASK, queue="closing", retry=True)
         assert not closing
 
     def test_is_an_error_of_the_broker_for_who_does_not_try_again(self, app, closing):
         closing.append(1)
-        with pytest.raises(OperationalError, match="closed while it was used"):
+        with pytest.raises(OperationalError, match="closed"):
             app.send_task(TASK, queue="closing", retry=False)
 
     def test_is_one_too_when_it_goes_on(self, app, closing):
-        closing += [1] * (broker.CLOSED_TRIES_MAX + 1)
-        with pytest.raises(OperationalError, match="closed while it was used"):
-            app.send_task(TASK, queue="closing")
+        closing += [1] * 10
+        with pytest.raises(OperationalError, match="closed"):
+            app.send_task(TASK, queue="closing", retry=True, retry_policy={"max_retries": 2, "interval_start": 0})
+
+    def test_is_no_end_of_who_acknowledges(self, app, caplog):
+        app.send_task(TASK, queue="acknowledged")
+        with app.connection_for_read() as connection:
+            channel = connection.channel()
+            message = channel.basic_get("acknowledged")
+            channel.close()
+            message.ack_log_error(logging.getLogger("test"), connection.connection_errors)
+        assert "Couldn't ack" in caplog.text
 
     def test_faults_of_our_own_stay_what_they_are(self, app, monkeypatch):
         def broken(*args, **options):
