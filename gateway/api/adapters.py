@@ -13,6 +13,8 @@ from inference.models import Adapter
 from inference.selectors import CatalogueModel
 
 ADAPTERS_MAX = 8
+# What the examples of that API's documentation stand in for an id; programs in use send them as they are.
+PLACEHOLDERS = frozenset({"lora_model_id", "embeddings_model_id"})
 STRENGTH_MAX = 2.0
 CONTROL_SCALE_MIN, CONTROL_SCALE_MAX = 0.1, 5.0
 CONTROL_KINDS = (
@@ -103,6 +105,9 @@ def _refs(fields: Fields, name: str, strength_name: str | None, kind: str, famil
 
 def _ids(fields: Fields, name: str) -> list[str]:
     ids = [str(item)[:120] for item in as_list(fields.value(name))]
+    if placeholders := [one for one in ids if one in PLACEHOLDERS]:
+        fields.adjust(name, ", ".join(placeholders), None, f"{name} names nothing: it is an example's placeholder")
+        ids = [one for one in ids if one not in PLACEHOLDERS]
     if len(ids) > ADAPTERS_MAX:
         fields.fault(name, "too_many", f"has {len(ids)} ids; at most {ADAPTERS_MAX} are accepted", limit=ADAPTERS_MAX)
         return []

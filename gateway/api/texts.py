@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from gateway.api.fields import EXACT_BELOW, Fields
+from gateway.api.fields import EXACT_BELOW, NO, Fields
 from gateway.api.profiles import Profile
 from gateway.errors import AddressRefused
 from gateway.http import url_checked
@@ -39,6 +39,8 @@ def with_trigger(prompt: str, trigger_words: str) -> str:
 
 def webhook_read(fields: Fields) -> str | None:
     """An address that could be called back; whether its host may be reached is found out when it is called."""
+    if str(fields.value("webhook")).strip().lower() in NO:
+        return None
     url = fields.text("webhook", chars_max=WEBHOOK_CHARS_MAX).strip()
     if not url:
         return None

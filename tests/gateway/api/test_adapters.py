@@ -64,6 +64,31 @@ def test_an_unknown_adapter_is_404_with_the_family_it_must_be_of(api, field, kin
     assert (body["kind"], body["adapter_id"], body["family"]) == (kind, "nobody", "sd15")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "used"),
+    [("lora_model", "lora_model_id", []), ("lora", "lora_model_id", []), ("lora_model", "ink,lora_model_id", ["ink"])],
+)
+def test_the_placeholder_of_an_example_names_no_lora_and_the_reply_says_so(api, field, value, used):
+    body = call(api, **{field: value})
+    assert api.status == 200
+    assert [lora["adapter_id"] for lora in spec()["loras"]] == used
+    assert [one["asked"] for one in body["meta"].get("adjusted", [])] == (["lora_model_id"] if field != "lora" else [])
+
+
+@pytest.mark.parametrize("field", ["embeddings", "embeddings_model"])
+def test_the_placeholder_of_an_example_names_no_embedding(api, field):
+    body = call(api, **{field: "embeddings_model_id"})
+    assert spec()["embeddings"] == []
+    assert body["meta"]["adjusted"] == [
+        {
+            "field": field,
+            "asked": "embeddings_model_id",
+            "used": None,
+            "why": f"{field} names nothing: it is an example's placeholder",
+        }
+    ]
+
+
 def test_too_many_adapters_are_refused(api):
     assert call(api, lora_model=",".join(["ink"] * 9))["errors"][0]["code"] == "too_many"
 

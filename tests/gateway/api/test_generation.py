@@ -295,7 +295,7 @@ def test_a_webhook_is_kept_for_the_end(api, only_generation):
     assert only_generation().webhook_url == "https://example.com/hook"
 
 
-@pytest.mark.parametrize("webhook", [None, "", "null", "none"])
+@pytest.mark.parametrize("webhook", [None, "", "null", "none", 0, "0", False, "no"])
 def test_a_webhook_may_be_absent_in_any_way(api, only_generation, webhook):
     api.post("v6/images/text2img", prompt="x", model_id="demo", webhook=webhook)
     assert only_generation().webhook_url == ""
