@@ -87,7 +87,13 @@ def imports_table(request: StaffRequest) -> HttpResponse:
 
 def _rows() -> dict[str, Any]:
     rows = list(ModelImport.objects.select_related("made_by").order_by("-pk")[:NEWEST])
-    return {"rows": rows, "busy": any(row.state in (ImportState.WAITING, ImportState.RUNNING) for row in rows)}
+    made = [row.row["model_id"] for row in rows]
+    return {
+        "rows": rows,
+        "busy": any(row.state in (ImportState.WAITING, ImportState.RUNNING) for row in rows),
+        # A model may have been removed since it was imported.
+        "standing": set(ImageModel.objects.filter(model_id__in=made).values_list("model_id", flat=True)),
+    }
 
 
 def _begun(request: StaffRequest, form: ImportForm) -> bool:

@@ -275,6 +275,19 @@ class TestThePages:
         assert ImageModel.objects.get(model_id="shop/new").published
         assert [row.action for row in StaffAction.objects.order_by("pk")] == ["import model", "publish"]
 
+    def test_one_whose_model_was_removed_leads_nowhere_and_says_so(self, as_owner: Client, folder: Path) -> None:  # noqa: F811
+        (folder / "one.safetensors").write_bytes(WEIGHTS)
+        as_owner.post("/console/models/import", self.FORM)
+        models_import()
+        link = 'href="/console/models/shop/new/edit"'
+        table = as_owner.get("/console/models/import/table").content.decode()
+        assert link in table
+        assert "removed since" not in table
+        ImageModel.objects.get(model_id="shop/new").delete()
+        table = as_owner.get("/console/models/import/table").content.decode()
+        assert link not in table
+        assert "removed since" in table
+
     def test_a_faulty_form_names_the_field(self, as_owner: Client, folder: Path) -> None:  # noqa: F811
         page = as_owner.post("/console/models/import", self.FORM).content.decode()
         assert "in the model folder" in page
