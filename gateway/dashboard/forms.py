@@ -230,6 +230,10 @@ class PersonForm(forms.Form):
         help_text=_("Free calls that run out, paused webhooks."),
     )
 
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        # It shares a page with ProfileForm, which has a name too.
+        super().__init__(data, initial=initial, auto_id="person-%s")
+
     @classmethod
     def of(cls, user: User) -> PersonForm:
         return cls(initial={"name": user.name, "theme": user.theme, "language": user.language, "notices": user.notices})
