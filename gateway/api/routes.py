@@ -28,6 +28,14 @@ NO_ANIMATION = {
     "what": "zoom and pan animations",
     "instead": "v6/image_editing/outpaint extends a picture.",
 }
+NO_VIDEO = {
+    "what": "video",
+    "instead": "This service makes pictures only.",
+}
+NO_INTERIOR = {
+    "what": "redesign of rooms as a route of its own",
+    "instead": "v6/images/controlnet with mlsd or depth keeps a room's lines.",
+}
 NO_PROMPT_CHECK = {
     "what": "a check of prompts apart from generation",
     "instead": "Every prompt is checked when it is sent.",
@@ -46,6 +54,17 @@ ABSENT = {
     ),
     "magic_mix": ("semantic mixing", "a render engine for picture mixing models, which this version has not"),
 }
+ABSENT_V5 = {
+    "magic_mix": ABSENT["magic_mix"],
+    "pix2pix": ("editing by instruction", "a render engine for InstructPix2Pix models, which this version has not"),
+}
+VIDEO = (
+    "v5/text2video",
+    "v6/video/text2video",
+    "v6/video/img2video",
+    "v7/video-fusion/text-to-video",
+    "v7/video-fusion/image-to-video",
+)
 DRAWING = {"text2img": profiles.TEXT_TO_IMAGE, "img2img": profiles.IMAGE_TO_IMAGE, "inpaint": profiles.INPAINT}
 EDITING = {
     "outpaint": profiles.OUTPAINT,
@@ -182,10 +201,15 @@ def absent_routes() -> Iterator[Route]:
         (training, NO_TRAINING),
         (control, NO_SERVER_CONTROL),
         (("v5/outpaint",), NO_ANIMATION),
+        (VIDEO, NO_VIDEO),
+        (("v5/interior",), NO_INTERIOR),
         (("check_nsfw_cp",), NO_PROMPT_CHECK),
     ):
         for path in paths:
             yield Route(path=path, version=path[:2], handler=absent.not_offered, methods=BOTH, about=about)
+    for name, (operation, needed) in ABSENT_V5.items():
+        about = {"operation": operation, "needed": needed}
+        yield Route(path=f"v5/{name}", version="v5", handler=absent.capability_missing, about=about)
     qwen = {"operation": "Qwen models", "needed": "a render engine for Qwen models, which this version has not"}
     yield Route(path="v1/enterprise/qwen/text2img", version="v1", handler=absent.capability_missing, about=qwen)
     yield from editing_absent_routes()
