@@ -6,6 +6,7 @@ import re
 
 from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext
 
 from accounts.models import User
 
@@ -54,7 +55,9 @@ def _people(request: HttpRequest) -> list[int]:
 
 
 def device_name(user_agent: str) -> str:
-    """For people: "Firefox on Linux"."""
+    """For people, in the reader's language: "Firefox on Linux"."""
     browser = next((name for mark, name in _BROWSERS if re.search(rf"\b{mark}", user_agent)), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return " on ".join(part for part in (browser, system) if part) or "an unknown program"
+    if browser and system:
+        return gettext("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or system or gettext("an unknown program")

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils.translation import gettext_noop as _
 
-from accounts.models import Account, AccountEvent, User
+from accounts.models import Account, AccountEvent, Role, User
 
 TARGET_CHARACTERS = 200
 # Rows keep the English words; pages look them up. Any other word shows as it is.
@@ -35,6 +35,8 @@ ACTIONS = (
     _("changed settings:"),
     _("exported all data"),
 )
+# Their targets end in a role, which rows keep as its code.
+_OF_ROLES = frozenset({"invited", "joined", "changed the role of"})
 
 
 def event_record(
@@ -54,3 +56,11 @@ def event_record(
 def events_of(account: Account) -> QuerySet[AccountEvent]:
     """Newest first."""
     return AccountEvent.objects.filter(account=account).select_related("actor").order_by("-id")
+
+
+def target_text(event: AccountEvent) -> str:
+    """Whom or what it was done to, with roles as pages call them."""
+    before, colon, code = event.target.rpartition(": ")
+    if event.action in _OF_ROLES and code in Role.values:
+        return f"{before}{colon}{Role(code).label}"
+    return event.target

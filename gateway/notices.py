@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.addresses import site_url
-from accounts.devices import device_name
 from accounts.mails import mail_send
 from accounts.models import ApiKey, Membership, Role, User
 from billing.entitlements import day_of
@@ -56,7 +55,7 @@ def key_revoked_mail(*, api_key: ApiKey, by: User | None) -> None:
 def new_device_mail(*, user: User, user_agent: str, address: str) -> None:
     values = {
         "email": user.email,
-        "device": device_name(user_agent),
+        "user_agent": user_agent,
         "address": address,
         "at": f"{timezone.now():%Y-%m-%d %H:%M}",
         "security_url": site_url(reverse("account_change_password")),

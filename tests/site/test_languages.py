@@ -111,7 +111,9 @@ class TestPagesOfAnAccount:
 def test_mails_are_in_the_reader_s_language(alice: Member, django_capture_on_commit_callbacks: Any) -> None:
     alice.user.language = "de"
     with django_capture_on_commit_callbacks(execute=True):
-        new_device_mail(user=alice.user, user_agent="curl/8.0", address="203.0.113.9")
+        agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+        new_device_mail(user=alice.user, user_agent=agent, address="203.0.113.9")
     (message,) = mail.outbox
     assert message.subject == "Eine neue Anmeldung bei Lumen"
     assert "Jemand hat sich als alice@example.org" in str(message.body)
+    assert "Firefox auf Linux" in str(message.body)

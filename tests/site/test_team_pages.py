@@ -198,3 +198,27 @@ def test_a_log_in_stands_in_the_record(client: Client, alice: Member) -> None:
     event = AccountEvent.objects.get(action="logged in")
     assert (event.account, event.actor, event.address) == (alice.account, alice.user, "127.0.0.1")
     assert "logged in" in client.get("/dashboard/team/events").content.decode()
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Developer"), ("de", "Entwickler")])
+def test_the_record_names_roles_as_other_pages_do(client: Client, alice: Member, language: str, words: str) -> None:
+    client.force_login(alice.user)
+    client.post("/dashboard/team/invite", {"email": "erin@example.org", "role": "developer"})
+    assert AccountEvent.objects.get(action="invited").target == "erin@example.org: developer"
+    page = client.get("/dashboard/team/events", headers={"accept-language": language}).content.decode()
+    assert f"erin@example.org: {words}<" in page
+
+
+def test_sessions_name_the_browser_and_keep_what_it_said(client: Client, alice: Member) -> None:
+    from allauth.account.models import EmailAddress
+
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    EmailAddress.objects.create(user=alice.user, email=alice.user.email, verified=True, primary=True)
+    form = {"login": alice.user.email, "password": "correct horse battery"}
+    client.post("/accounts/login/", form, headers={"user-agent": agent})
+    page = client.get("/accounts/sessions/", headers={"user-agent": agent}).content.decode()
+    summary = re.search(r"<summary>(.*?)</summary>", page, re.DOTALL)
+    assert summary is not None
+    assert "Firefox on Linux" in summary[1]
+    assert "This one" in summary[1]
+    assert f'<code class="small break">{agent}</code>' in page
