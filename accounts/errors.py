@@ -10,6 +10,17 @@ from django.utils.translation import gettext
 WORDS = frozenset({"reason", "scope"})
 
 
+def reason_said(reason: str) -> tuple[str, str]:
+    """A reason in the reader's language, and what a library said of it in brackets, which has no translation."""
+    ours, bracket, detail = reason.partition(" (")
+    return gettext(ours), detail.removesuffix(")") if bracket else ""
+
+
+def _said(reason: str) -> str:
+    ours, detail = reason_said(reason)
+    return f"{ours} ({detail})" if detail else ours
+
+
 class DomainError(Exception):
     """Something went wrong."""
 
@@ -27,7 +38,7 @@ class DomainError(Exception):
     @property
     def said(self) -> str:
         """The message in the reader's language, for pages. Programs are answered with `message`, which is English."""
-        fields = {name: gettext(str(value)) if name in WORDS else value for name, value in self.fields.items()}
+        fields = {name: _said(str(value)) if name in WORDS else value for name, value in self.fields.items()}
         return gettext(self._template()).format(**fields)
 
 

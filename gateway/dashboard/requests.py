@@ -21,6 +21,7 @@ from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.deleted import deleted_of
 from gateway.dashboard.pictures import WORDS, Shown
 from gateway.dashboard.usage_selection import moment_of
+from gateway.dashboard.webhooks import answer_said
 from gateway.ids import generation_id_floor
 from gateway.models import SharedLink, WebhookAttempt
 from gateway.services import generation_cancel
@@ -28,6 +29,7 @@ from gateway.services.deleting import call_delete
 from gateway.services.retention import erased_after, keeps_for
 from gateway.site.context import base_url
 from gateway.site.samples import curl_call
+from gateway.webhooks_out.schedule import is_taken
 from inference.models import Generation, GenerationState, ImageModel
 
 PER_PAGE = 50
@@ -177,13 +179,19 @@ def timeline(generation: Generation) -> list[Moment]:
     ]
     tries = WebhookAttempt.objects.filter(delivery__generation_id=generation.pk).order_by("at")
     for attempt in tries[:WEBHOOK_TRIES_SHOWN] if generation.webhook_url else ():
-        points.append((_("Webhook sent: %(answer)s") % {"answer": attempt.status or attempt.error}, attempt.at))
+        points.append((_webhook_told(attempt), attempt.at))
     moments: list[Moment] = []
     for text, at in points:
         if at is not None:
             before = moments[-1].at if moments else None
             moments.append(Moment(text, at, (at - before).total_seconds() * 1000 if before else None))
     return moments
+
+
+def _webhook_told(attempt: WebhookAttempt) -> str:
+    answer, _detail = answer_said(attempt)
+    words = _("Webhook delivered: %(answer)s") if is_taken(attempt.status) else _("Webhook not delivered: %(answer)s")
+    return words % {"answer": answer}
 
 
 @account_page(section="requests", roles=MAKERS)

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.errors import DomainError
+from accounts.errors import DomainError, reason_said
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
-from gateway.models import DeliveryState, WebhookDelivery, WebhookReceiver
+from gateway.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookReceiver
 from gateway.webhooks_out import (
     secret_text,
     webhook_receiver_resume,
@@ -57,13 +57,24 @@ def webhooks(request: AccountRequest) -> HttpResponse:
 @require_safe
 def delivery(request: AccountRequest, delivery_id: int) -> HttpResponse:
     found = get_object_or_404(_mine(request), pk=delivery_id)
+    attempts = list(found.tries.order_by("-at"))
+    # Counted when it begins, logged when it ends: until then the row's next time is its lease's end.
+    under_way = found.attempts > (attempts[0].number if attempts else 0)
     context = {
         "delivery": found,
         "tone": TONES[DeliveryState(found.state)],
-        "attempts": found.tries.order_by("-at"),
+        "attempts": [(attempt, *answer_said(attempt)) for attempt in attempts],
+        "under_way": under_way,
         "may_change": request.role in MAKERS,
     }
     return render(request, "dashboard/webhook.html", context)
+
+
+def answer_said(attempt: WebhookAttempt) -> tuple[str, str]:
+    """How an attempt ended, in the reader's language, and what a library said of it."""
+    if attempt.status is not None:
+        return _("answered %(status)s") % {"status": attempt.status}, ""
+    return reason_said(attempt.error)
 
 
 def _mine(request: AccountRequest) -> QuerySet[WebhookDelivery]:

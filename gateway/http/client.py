@@ -190,12 +190,16 @@ class GuardedBackend(httpcore.NetworkBackend):
         except TimeoutError:
             raise httpcore.ConnectTimeout("the name server did not answer") from None
         except (OSError, UnicodeError):
-            raise httpcore.ConnectError("its host is not known") from None
+            raise httpcore.ConnectError(_HostUnknown()) from None
         addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
         exceptions = address_exceptions()
         if not all(address_allowed(address, exceptions=exceptions) for address in addresses):
             raise _Closed
         return addresses
+
+
+class _HostUnknown(Exception):
+    """No name server knows the host."""
 
 
 class _Closed(Exception):
@@ -241,6 +245,15 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
+# What a connection failed of, the special before the general.
+_CONNECT_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (_HostUnknown, _("its host is not known")),
+    (ConnectionRefusedError, _("it refuses connections")),
+    (ssl.SSLCertVerificationError, _("its TLS certificate is not valid")),
+    (ssl.SSLError, _("its server does not speak TLS as it should")),
+)
+
+
 @contextmanager
 def _exchange(url: str) -> Iterator[None]:
     """Tell every way in which an exchange can fail in the words of our errors."""
@@ -261,11 +274,24 @@ def _exchange(url: str) -> Iterator[None]:
 
 
 def _in_words(problem: Exception) -> str:
+    """A reason of ours; what a library says of it stands behind, in brackets."""
     if isinstance(problem, httpcore.ConnectError):
-        return f"the connection failed ({problem})" if str(problem) else _("the connection failed")
+        return _with_detail(_connect_reason(problem), str(problem))
     if isinstance(problem, httpcore.ProtocolError | httpx.ProtocolError):
         return _("its server does not speak HTTP as it should")
     return _("the connection broke")
+
+
+def _connect_reason(problem: httpcore.ConnectError) -> str:
+    cause = problem.args[0] if problem.args else None
+    for kind, reason in _CONNECT_REASONS:
+        if isinstance(cause, kind):
+            return reason
+    return _("the connection failed")
+
+
+def _with_detail(reason: str, detail: str) -> str:
+    return f"{reason} ({detail})" if detail else reason
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""When a message is tried again, and when a receiver is given up on. Pure."""
+"""When a message has arrived, when it is tried again, and when a receiver is given up on. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ PAUSE_AFTER_FAILURES = 20
 PAUSE_AFTER = timedelta(hours=24)
 
 GONE = 410  # the receiver's own word that it wants no more of this
+
+
+def is_taken(status: int | None) -> bool:
+    """Whether a receiver that answered so has the message; None is no answer."""
+    return status is not None and 200 <= status < 300
 
 
 def next_attempt_at(*, attempts: int, now: datetime) -> datetime | None:

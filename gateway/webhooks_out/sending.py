@@ -27,7 +27,7 @@ from gateway.errors import AddressRefused, FetchFailed
 from gateway.http import http_post
 from gateway.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookReceiver
 from gateway.notices import webhook_paused_tell
-from gateway.webhooks_out.schedule import ATTEMPTS_MAX, GONE, is_worth_pausing, next_attempt_at
+from gateway.webhooks_out.schedule import ATTEMPTS_MAX, GONE, is_taken, is_worth_pausing, next_attempt_at
 from gateway.webhooks_out.signing import signed_headers, webhook_secrets
 from inference.models import Generation
 
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def delivered(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+        return is_taken(self.status)
 
 
 Run = Callable[[Callable[[], None]], object]

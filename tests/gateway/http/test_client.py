@@ -92,7 +92,7 @@ class TestWhereItGoes:
     def test_an_unknown_host_and_a_closed_port_fail_in_words(self, server):
         with pytest.raises(FetchFailed, match="its host is not known"):
             fetch("http://no-such-host.invalid/")
-        with pytest.raises(FetchFailed, match="the connection failed"):
+        with pytest.raises(FetchFailed, match=r"it refuses connections \(\[Errno 111\]"):
             fetch("http://127.0.0.1:1025/")
 
     def test_a_slow_name_server_does_not_outlast_the_deadline(self, monkeypatch):
@@ -281,7 +281,7 @@ class TestTls:
         with receiving(context) as server:
             server.on("/a", reply(body=b"secure"))
             assert fetch(f"https://pictures.example:{server.port}/a").body == b"secure"
-            with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(FetchFailed, match=r"its TLS certificate is not valid .*CERTIFICATE_VERIFY_FAILED"):
                 fetch(f"https://other.example:{server.port}/a")
         client._tls.cache_clear()
         assert shown == ["pictures.example", "other.example"]
