@@ -20,6 +20,7 @@ async function write(text) {
     return true;
   } catch {
     // Pages without TLS have no clipboard: the old way still works there.
+    const focused = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     area.className = "sr-only";
@@ -27,6 +28,7 @@ async function write(text) {
     area.select();
     const copied = document.execCommand("copy");
     area.remove();
+    focused?.focus();
     return copied;
   }
 }

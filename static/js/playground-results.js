@@ -48,7 +48,9 @@ async function share(job, event) {
   try {
     const { url } = await post(job, "share");
     await copied(() => navigator.clipboard.writeText(url));
-    button.replaceWith(make("a", { className: small, href: url, textContent: say("Shared link") }));
+    const link = make("a", { className: small, href: url, textContent: say("Shared link") });
+    button.replaceWith(link);
+    link.focus();
     announce(say("The link is made and copied. The gallery lists it under shared links."));
   } catch (problem) {
     announce(problem.message);
@@ -56,13 +58,14 @@ async function share(job, event) {
 }
 
 // All pictures of the call make room for one note, and come back in its place.
-async function remove(job) {
+async function remove(job, event) {
   const figures = [...document.querySelectorAll(`[data-call="${job.id}"]`)];
   try {
     await post(job, "delete");
     const note = make("p", { className: "small dim" }, `${say("Deleted, for good in a week.")} `, button(say("Undo"), say("Undo the deletion of this call"), undo));
     figures[0].before(note);
     for (const shown of figures) shown.hidden = true;
+    note.querySelector("button").focus();
     announce(say("Deleted. Undo stands in its place."));
 
     async function undo() {
@@ -70,6 +73,7 @@ async function remove(job) {
         await post(job, "restore");
         note.remove();
         for (const shown of figures) shown.hidden = false;
+        event.target.focus();
         announce(say("It is back"));
       } catch (problem) {
         announce(problem.message);
@@ -98,7 +102,7 @@ export function figure(job, picture, acts) {
     button(say("Copy address"), say("Copy the address of this picture, seed {seed}", one), () => copied(() => navigator.clipboard.writeText(new URL(picture.url, location.href).href))),
     button(say("Copy base64"), say("Copy this picture, seed {seed}, as base64", one), () => copied(() => copyBase64(picture.url))),
     button(say("Share"), say("Share the call of this picture, seed {seed}, by a link", one), (event) => share(job, event)),
-    button(say("Delete"), say("Delete the call of this picture, seed {seed}", one), () => remove(job)),
+    button(say("Delete"), say("Delete the call of this picture, seed {seed}", one), (event) => remove(job, event)),
     make("a", { className: small, href: job.url, textContent: say("Details") }));
   const shown = make("div", {}, make("figure", { className: "frame" }, link, facts), row);
   shown.dataset.call = job.id;

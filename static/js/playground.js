@@ -14,6 +14,7 @@ const UNKEPT = ["csrfmiddlewaretoken"];
 const out = document.querySelector("[data-out]");
 const part = (name) => out.querySelector(`[data-${name}]`);
 let running = null;
+let stopping = false;
 let pays = JSON.parse(document.getElementById("pays")?.textContent ?? "null");
 
 function show() {
@@ -119,9 +120,11 @@ if (form?.dataset.upscale) {
 }
 
 function progress([title, detail], job) {
+  const tried = part("fault").contains(document.activeElement);
   part("empty").hidden = true;
   part("fault").hidden = true;
   part("progress").hidden = false;
+  if (tried) part("cancel").focus();
   part("phase").textContent = title;
   part("detail").textContent = detail;
   const bar = out.querySelector("progress");
@@ -130,14 +133,20 @@ function progress([title, detail], job) {
   bar.value = job?.step || 0;
 }
 
-function failed(text, more) {
+// What hides with the focus in it hands it on: a keyboard would start at the top of the page again.
+function progressEnd(next) {
+  const held = part("progress").contains(document.activeElement);
   part("progress").hidden = true;
+  if (held) next().focus();
+}
+
+function failed(text, more) {
   if (!out.querySelector("figure img")) part("empty").hidden = false;
   fault(part("fault"), text, { ...more, retry: run });
+  progressEnd(() => part("fault").querySelector("button"));
 }
 
 function finish(job) {
-  part("progress").hidden = true;
   replyShow(job.reply);
   pays = job.payment ?? pays;
   show();
@@ -145,6 +154,7 @@ function finish(job) {
     failed(job.error || say("This call was cancelled."), { code: job.code, requestId: job.request_id });
     return;
   }
+  progressEnd(() => form.querySelector("[data-run]"));
   part("empty").hidden = true;
   part("pictures").prepend(...job.pictures.map((picture) => figure(job, picture, acts)));
   history.replaceState(null, "", `?job=${job.id}`);
@@ -156,12 +166,14 @@ async function run() {
   const button = form.querySelector("[data-run]");
   button.setAttribute("aria-disabled", "true");
   running = "sending";
+  stopping = false;
   const startedMs = Date.now();
   progress([say("Sending"), ""], null);
   try {
     const placed = await ask(form.action, { method: "POST", body: new FormData(form) });
     if (!placed) return;
     running = placed.id;
+    if (stopping) stop();
     progress(phase(placed, startedMs), placed);
     const job = await follow(placed.id, (now) => progress(phase(now, startedMs), now), () => running === placed.id);
     if (job) finish(job);
@@ -174,6 +186,7 @@ async function run() {
 }
 
 const stop = () => {
+  stopping = true; // while it is being sent it has no id yet
   if (running && running !== "sending") cancel(running, form.elements.csrfmiddlewaretoken.value).catch(() => {});
 };
 
@@ -195,7 +208,7 @@ if (form) {
     run();
   });
   part("cancel").addEventListener("click", stop);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) stop(); });
   const shown = part("pictures").dataset.job;
   if (shown) ask(`/playground/jobs/${shown}`).then((job) => job?.settled && finish(job)).catch(() => {});
 }

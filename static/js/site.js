@@ -5,4 +5,5 @@ import "./tabs.js";
 import "./dialog.js";
 import "./menu.js";
 import "./keys.js";
+import "./focus.js";
 import "./print.js";
