@@ -36,6 +36,15 @@ class TestConfirmation:
         assert code[1] in html_part(message)
         assert "Lumen" in message.from_email
 
+    @pytest.mark.parametrize(
+        ("path", "form"),
+        [("/accounts/signup/", SIGN_UP), ("/accounts/login/code/", {"email": SIGN_UP["email"]})],
+    )
+    def test_the_page_says_once_where_the_code_went(self, client: Client, path: str, form: dict[str, str]) -> None:
+        page = client.post(path, form, follow=True).content.decode()
+        assert "We sent six digits to" in page
+        assert 'class="messages"' not in page
+
     def test_the_code_opens_the_account(self, client: Client) -> None:
         client.post("/accounts/signup/", SIGN_UP)
         code = re.search(r"^(\d{6})$", str(mail.outbox[0].body), re.MULTILINE)
