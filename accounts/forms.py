@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import forms as allauth_forms
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.totp import forms as totp_forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
@@ -45,6 +47,18 @@ class ReauthenticateForm(_Plain, allauth_forms.ReauthenticateForm):
 
 
 class ChangePasswordForm(_Plain, allauth_forms.ChangePasswordForm):
+    pass
+
+
+class ResetPasswordKeyForm(_Plain, allauth_forms.ResetPasswordKeyForm):
+    pass
+
+
+class SecondStepForm(_Plain, mfa_forms.AuthenticateForm):
+    pass
+
+
+class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
     pass
 
 

@@ -31,4 +31,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "gateway.site.errors.bad_request"
 handler403 = "gateway.site.errors.forbidden"
 handler404 = "gateway.site.errors.not_found"
+# allauth asks for this one; without it, who tries too often gets its bare page.
+handler429 = "gateway.site.errors.too_many"
 handler500 = "gateway.site.errors.broken"

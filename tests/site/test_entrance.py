@@ -1,0 +1,117 @@
+"""The door's rarely seen pages: a lost mail, too many tries, a new password, and the second step with its codes."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from tests.conftest import Member
+
+PASSWORD = "correct horse battery"
+DE = {"accept-language": "de"}
+
+
+def newest_code() -> str:
+    found = re.search(r"^([0-9A-Z-]{6,9})$", str(mail.outbox[-1].body), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def text_of(answer: Any) -> str:
+    return str(answer.content.decode())
+
+
+@pytest.fixture
+def confirmed(alice: Member) -> Member:
+    EmailAddress.objects.create(user=alice.user, email=alice.user.email, verified=True, primary=True)
+    return alice
+
+
+@pytest.mark.usefixtures("catalogue")
+class TestACodeByMail:
+    def test_a_lost_one_is_sent_again_and_only_the_new_one_counts(self, client: Client) -> None:
+        client.post("/accounts/signup/", {"email": "dora@example.org", "password1": "an old sentence it is"})
+        lost = newest_code()
+        assert "Send a new code" in text_of(client.get("/accounts/confirm-email/"))
+        with time_machine.travel(timezone.now() + timedelta(seconds=30)):
+            client.post("/accounts/confirm-email/", {"action": "resend"})
+            assert len(mail.outbox) == 2
+            assert "Incorrect code" in text_of(client.post("/accounts/confirm-email/", {"code": lost}))
+            assert client.post("/accounts/confirm-email/", {"code": newest_code()}).status_code == 302
+
+    def test_who_asks_for_too_many_is_told_in_the_site_s_look(self, client: Client) -> None:
+        client.post("/accounts/signup/", {"email": "dora@example.org", "password1": "an old sentence it is"})
+        answer = client.post("/accounts/confirm-email/", {"action": "resend"}, headers=DE)
+        assert answer.status_code == 429
+        assert "Zu viele Versuche" in text_of(answer)
+        assert answer.headers["X-Request-Id"] in text_of(answer)
+        assert len(mail.outbox) == 1
+
+    def test_a_new_password_leads_back_to_the_log_in(self, client: Client, confirmed: Member) -> None:
+        client.post("/accounts/password/reset/", {"email": confirmed.user.email})
+        client.post("/accounts/password/reset/confirm/", {"code": newest_code()})
+        form = text_of(client.get("/accounts/password/reset/complete/"))
+        assert "placeholder" not in form.partition("<main")[2]
+        fields = {"password1": "a newer sentence it is", "password2": "a newer sentence it is"}
+        page = text_of(client.post("/accounts/password/reset/complete/", fields, follow=True))
+        assert "Your new password is set" in page
+        assert 'href="/accounts/login/">Log in' in page
+
+
+class TestTheSecondStep:
+    @pytest.fixture
+    def guarded(self, confirmed: Member) -> Member:
+        TOTP.activate(confirmed.user, generate_totp_secret())
+        RecoveryCodes.activate(confirmed.user)
+        return confirmed
+
+    def test_it_takes_a_recovery_code_and_refuses_a_wrong_one(self, client: Client, guarded: Member) -> None:
+        client.post("/accounts/login/", {"login": guarded.user.email, "password": PASSWORD})
+        page = text_of(client.get("/accounts/2fa/authenticate/", headers=DE))
+        assert "Der zweite Schritt" in page
+        assert 'id="mfa_webauthn_authenticate"' in page
+        assert "Incorrect code" in text_of(client.post("/accounts/2fa/authenticate/", {"code": "000000"}))
+        kept = Authenticator.objects.get(user=guarded.user, type=Authenticator.Type.RECOVERY_CODES).wrap()
+        answer = client.post("/accounts/2fa/authenticate/", {"code": kept.get_unused_codes()[0]})
+        assert answer.headers["Location"] == "/dashboard"
+
+    def test_its_codes_are_shown_renewed_and_its_app_removed(self, client: Client, guarded: Member) -> None:
+        client.force_login(guarded.user)
+        client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+        for path, words in (
+            ("/accounts/2fa/recovery-codes/", "10 of 10 are left."),
+            ("/accounts/2fa/recovery-codes/generate/", "the codes that you have now stop working"),
+            ("/accounts/2fa/totp/deactivate/", "Remove the authenticator app"),
+        ):
+            answer = client.get(path)
+            assert answer.status_code == 200, path
+            assert words in text_of(answer)
+        client.post("/accounts/2fa/totp/deactivate/")
+        assert not Authenticator.objects.filter(user=guarded.user, type=Authenticator.Type.TOTP).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/accounts/inactive/", "Dieser Zugang ist geschlossen"),
+        ("/accounts/3rdparty/login/cancelled/", "Sie haben die Anmeldung abgebrochen"),
+        ("/accounts/3rdparty/login/error/", "Der andere Dienst hat Sie nicht angemeldet"),
+        ("/accounts/password/reset/done/", "Ihr neues Passwort ist gesetzt"),
+    ],
+)
+@pytest.mark.usefixtures("catalogue")
+def test_no_end_is_a_dead_one(client: Client, path: str, words: str) -> None:
+    page = text_of(client.get(path, headers=DE)).partition("<main")[2]
+    assert words in page
+    assert 'href="/accounts/login/"' in page
