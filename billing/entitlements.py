@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
+
 from accounts.addresses import site_url
 from billing.errors import PlanUnknown, WalletMissing
 from billing.models import Plan, Wallet
@@ -41,10 +43,20 @@ OVERRIDABLE = frozenset({"calls_per_minute", "queued_calls", "free_calls_per_day
 
 
 def plan_in_force(code: str, now: datetime) -> Plan:
-    plan = Plan.objects.filter(code=code, effective_from__lte=now).order_by("-effective_from").first()
+    plan = _versions(code, now).first()
     if plan is None:
         raise PlanUnknown(plan=code)
     return plan
+
+
+def plan_name(code: str, moment: datetime) -> str:
+    """What the plan was called then; its code where it was none."""
+    return _versions(code, moment).values_list("name", flat=True).first() or code
+
+
+def _versions(code: str, moment: datetime) -> QuerySet[Plan]:
+    """Those that had come by then, the one in force first."""
+    return Plan.objects.filter(code=code, effective_from__lte=moment).order_by("-effective_from")
 
 
 def terms_of(account_id: int, *, now: datetime) -> Terms:

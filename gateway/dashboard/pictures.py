@@ -8,6 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from inference.engine.parameters import parameters_text, settings_used
 from inference.engine.spec import RenderSpec
@@ -37,6 +38,19 @@ PAID_BY = {
     "funds": _("Funds"),
     "postpaid": _("Invoiced"),
 }
+# What the engine says a picture was drawn with, by the names that its file keeps; pages look them up.
+SETTINGS = (
+    gettext_noop("Steps"),
+    gettext_noop("Sampler"),
+    gettext_noop("Schedule type"),
+    gettext_noop("CFG scale"),
+    gettext_noop("Seed"),
+    gettext_noop("Size"),
+    gettext_noop("Model"),
+    gettext_noop("Denoising strength"),
+    gettext_noop("Embeddings"),
+    gettext_noop("Postprocess upscale by"),
+)
 
 
 @dataclass(frozen=True, slots=True)

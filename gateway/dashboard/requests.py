@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
 from accounts.selectors import keys_of
+from billing.entitlements import plan_name
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.deleted import deleted_of
 from gateway.dashboard.pictures import WORDS, Shown
@@ -141,6 +142,8 @@ def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
         "generation": generation,
         "key": keys_of(request.account).filter(pk=generation.key_id).first(),
         "timeline": timeline(generation),
+        "path": path_of(generation),
+        "plan_name": plan_name(generation.plan_code, generation.created_at),
         "asked": json.dumps(generation.asked, ensure_ascii=False, indent=2),
         "replay": curl_call(
             base_url=base_url(request), key="$API_KEY", body=generation.asked, path=path_of(generation)

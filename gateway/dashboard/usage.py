@@ -27,6 +27,7 @@ from billing.models import Allowance, UsageBucket
 from billing.money import usd_text
 from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.overview import metrics as standing
+from gateway.dashboard.pictures import WORDS
 from gateway.dashboard.usage_selection import GROUPS, METRICS, RANGES, Selection, selection_parse
 from gateway.dashboard.usage_sums import Cell, by_group, cells, quarters
 from gateway.templatetags.units import ms, number, percent, short_day, spent
@@ -196,7 +197,7 @@ def _names(account: Account, group: str, values: list[Any]) -> list[str]:
     if group == "none":
         return [gettext("All calls")]
     keys = dict(keys_of(account).values_list("pk", "name")) if group == "key_id" else {}
-    known: dict[str, dict[Any, Any]] = {"key_id": keys, "source": SOURCES}
+    known: dict[str, dict[Any, Any]] = {"key_id": keys, "source": SOURCES, "status": WORDS}
     names = known.get(group, {})
     return [gettext("All others") if value is None else str(names.get(value, value)) for value in values]
 

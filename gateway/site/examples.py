@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext, gettext_noop
+
 from gateway.site.demo_pictures import pictures
 from inference.models import ImageModel
 from inference.storage import KeyRefused, get_storage
@@ -13,7 +15,11 @@ from inference.storage import KeyRefused, get_storage
 EXAMPLES_MAX = 12
 DEMO_SOURCE = "embedded:demo"
 # Field -> how it is said beside the picture.
-_FACTS = {"seed": "seed {}", "num_inference_steps": "{} steps", "guidance_scale": "guidance {}"}
+_FACTS = {
+    "seed": gettext_noop("seed %(seed)s"),
+    "num_inference_steps": gettext_noop("%(num_inference_steps)s steps"),
+    "guidance_scale": gettext_noop("guidance %(guidance_scale)s"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,9 @@ class Example:
     call: dict[str, Any]
     # How the catalogue names the picture; empty where it is no entry of the catalogue.
     name: str = ""
+    # What the page keeps free for it; 0 where the call leaves the size to the model.
+    width_px: int = 0
+    height_px: int = 0
 
     @property
     def prompt(self) -> str:
@@ -31,7 +40,7 @@ class Example:
 
     @property
     def facts(self) -> str:
-        told = [words.format(self.call[name]) for name, words in _FACTS.items() if name in self.call]
+        told = [gettext(words) % {name: self.call[name]} for name, words in _FACTS.items() if name in self.call]
         if "width" in self.call and "height" in self.call:
             told.append(f"{self.call['width']} × {self.call['height']}")
         return " · ".join(told)
@@ -46,7 +55,13 @@ def examples_of(model: ImageModel) -> list[Example]:
     found = examples_listed(model)
     if not found and model.source == DEMO_SOURCE:
         found = [
-            Example(p.url, {"prompt": p.prompt, "seed": p.seed, "num_inference_steps": p.steps}) for p in pictures()
+            Example(
+                p.url,
+                {"prompt": p.prompt, "seed": p.seed, "num_inference_steps": p.steps},
+                width_px=p.width_px,
+                height_px=p.height_px,
+            )
+            for p in pictures()
         ]
     return found
 
@@ -64,4 +79,9 @@ def _example(entry: Any) -> Example | None:
         url = name if name.startswith("/") else get_storage().url(name)
     except KeyRefused:
         return None
-    return Example(url, entry["call"], name)
+    call = entry["call"]
+    return Example(url, call, name, width_px=_pixels(call.get("width")), height_px=_pixels(call.get("height")))
+
+
+def _pixels(asked: Any) -> int:
+    return int(asked) if str(asked).isdecimal() else 0

@@ -164,7 +164,7 @@ def test_the_list_s_twin_pages_through_all_models(client: Client, models: None) 
 
 
 def test_examples_show_the_picture_and_fill_the_playground_with_its_call(client: Client) -> None:
-    call = {"prompt": "a fox & a hen", "seed": 7, "num_inference_steps": 9}
+    call = {"prompt": "a fox & a hen", "seed": 7, "num_inference_steps": 9, "width": 640, "height": "384"}
     entries = [
         {"picture": "/static/img/icon.svg", "call": call},
         {"picture": "../../etc/passwd", "call": {}},
@@ -174,6 +174,9 @@ def test_examples_show_the_picture_and_fill_the_playground_with_its_call(client:
     assert 'class="thumb" src="/static/img/icon.svg"' in client.get("/models?q=shown").content.decode()
     page = client.get("/models/bench/shown").content.decode()
     assert "seed 7 · 9 steps" in page
+    german = client.get("/models/bench/shown", headers={"accept-language": "de"}).content.decode()
+    assert "Seed 7 · 9 Schritte" in german
+    assert re.search(r'<img src="/static/img/icon.svg"[^>]* width="640" height="384"', page)
     link = re.search(r'<a href="(\?[^"#]*)#playground">Open in the playground', page)
     assert link is not None
     assert "/static/img/icon.svg" in page

@@ -93,6 +93,13 @@ class TestOneRequest:
             assert words in page, words
         assert "curl http://testserver/api/v7/images/text-to-image" in page
 
+    def test_it_names_the_plan_and_the_path_as_other_pages_do(self, as_alice: Client, delivered: Generation) -> None:
+        page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
+        assert "<dt>Plan</dt><dd>Free</dd>" in page
+        assert f'<dd class="mono break">/api/{delivered.endpoint}</dd>' in page
+        page = as_alice.get(f"/dashboard/requests/{delivered.pk}", headers={"accept-language": "de"}).content.decode()
+        assert "<dt>Schritte</dt>" in page
+
     def test_the_replay_carries_no_key(self, as_alice: Client, alice: Member, delivered: Generation) -> None:
         page = as_alice.get(f"/dashboard/requests/{delivered.pk}").content.decode()
         assert alice.key not in page

@@ -51,6 +51,7 @@ class TestSharing:
         assert "a red circle &lt;b&gt;" in page
         for secret in (delivered.images[0]["key"], alice.user.email, alice.account.name, "order-1", alice.key):
             assert secret not in page
+        assert "<h1>Shared picture</h1>" in page
         assert "noindex" in answer.headers["X-Robots-Tag"]
         picture = Client().get(f"{path}/0")
         assert picture.headers["Content-Type"] == "image/png"

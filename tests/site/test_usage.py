@@ -199,6 +199,14 @@ def test_each_row_leads_to_its_calls_in_the_log(client: Client, alice: Member, t
 
 
 @time_machine.travel(NOW, tick=False)
+def test_outcomes_have_the_names_that_other_pages_give_them(client: Client, alice: Member, traffic: int) -> None:
+    client.force_login(alice.user)
+    page = client.get("/dashboard/usage?range=90d&group=status", headers={"accept-language": "de"}).content.decode()
+    assert ">Gelungen</a>" in page
+    assert ">succeeded</a>" not in page
+
+
+@time_machine.travel(NOW, tick=False)
 def test_the_costs_in_focus_s_columns_sum_to_what_was_charged(client: Client, alice: Member, traffic: int) -> None:
     client.force_login(alice.user)
     answer = client.get("/dashboard/usage/focus.csv?range=30d")
