@@ -10,6 +10,8 @@ LIBRARY_TEXTS = (
     _("You cannot remove your primary email address."),
     _("You cannot remove your primary email address (%(email)s)."),
     _("Please type your current password."),
+    _("Please select only one."),
+    _("Too many failed login attempts. Try again later."),
     _("You cannot add more than %d email addresses."),
     _("Your primary email address must be verified."),
     _("Be patient, you are sending too many requests."),
@@ -32,21 +34,14 @@ LIBRARY_TEXTS = (
     _("Are you sure you want to sign out?"),
     _("You have confirmed %(email)s."),
     _("You have signed out."),
-    _("Your password is now changed."),
     _("You are already logged in as %(user_display)s."),
     _(
         "You currently do not have any email address set up. You should really add an email address so you can receive"
         " notifications, reset your password, etc."
     ),
     _("Verify Your Email Address"),
-    _("You are about to generate a new set of recovery codes for your account."),
-    _("You are about to deactivate authenticator app based authentication. Are you sure?"),
     _("You are about to connect a new third-party account from %(provider)s."),
     _("You are about to sign in using a third-party account from %(provider)s."),
-    _(
-        "You decided to cancel logging in to our site using one of your existing accounts. If this was a mistake,"
-        ' please proceed to <a href="%(login_url)s">sign in</a>.'
-    ),
     _(
         "You are about to use your %(provider_name)s account to login to\n%(site_name)s. As a final step, please"
         " complete the following form:"

@@ -111,7 +111,7 @@ def source_bytes(value: str | bytes, *, base_url: str, timeout_s: float) -> byte
     else:
         data = base64_bytes(value)
     if len(data) > MAX_BYTES:
-        raise Unusable(f"has {len(data)} bytes; at most {MAX_BYTES} are accepted")
+        raise Unusable(f"is larger than the {MAX_BYTES} bytes that are accepted")
     return data
 
 

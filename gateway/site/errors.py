@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_noop as _
@@ -20,6 +21,7 @@ class Fault:
 NOT_FOUND = Fault(404, _("There is nothing at this address"), _("It may have moved, or it belongs to another account."))
 FORBIDDEN = Fault(403, _("You may not do this"), _("Your role in this account does not include it: ask an owner."))
 BAD_REQUEST = Fault(400, _("The request could not be read"), _("Go back, check what you entered, and send it again."))
+TOO_LARGE = Fault(413, _("That is too large"), _("Go back and send less at once. Nothing was done."))
 STALE_FORM = Fault(
     403, _("This form has gone stale"), _("Reload the page before it and send the form again: nothing was done.")
 )
@@ -44,7 +46,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return page(request, BAD_REQUEST)
+    return page(request, TOO_LARGE if isinstance(exception, RequestDataTooBig) else BAD_REQUEST)
 
 
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -101,6 +101,29 @@ class TestTheSecondStep:
         assert not Authenticator.objects.filter(user=guarded.user, type=Authenticator.Type.TOTP).exists()
 
 
+@pytest.mark.usefixtures("catalogue")
+def test_who_tries_too_often_is_called_sie(client: Client) -> None:
+    for _ in range(6):
+        page = text_of(client.post("/accounts/login/", {"login": "x@example.org", "password": "x"}, headers=DE))
+    assert "Versuchen Sie es in einigen Minuten noch einmal." in page
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_a_closed_sign_up_leads_to_the_log_in(client: Client, settings: Any) -> None:
+    settings.SIGNUP_OPEN = False
+    page = text_of(client.get("/accounts/signup/"))
+    assert "New accounts are closed for now" in page
+    assert 'href="/accounts/login/"' in page
+
+
+def test_a_form_that_is_too_large_is_told_so(client: Client, alice: Member, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
+    client.force_login(alice.user)
+    answer = client.post("/dashboard/keys/new", {"name": "x" * 2_000})
+    assert answer.status_code == 413
+    assert "That is too large" in text_of(answer)
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
+import allauth
 import pytest
+from babel.messages.mofile import read_mo
 from django.core import mail
 from django.test import Client
 from django.utils.translation import get_language
 
+from accounts.library_texts import LIBRARY_TEXTS
 from accounts.models import User
 from gateway.notices import new_device_mail
 from tests.conftest import Member
@@ -35,6 +39,14 @@ class TestTheCatalogue:
             if message.id:
                 assert is_translated(message.string), message.id
                 assert values(message.string) <= values(message.id), message.id
+
+    def test_sentences_of_allauth_are_as_it_spells_them_and_call_people_sie(self, language: str) -> None:
+        with (Path(allauth.__file__).parent / f"locale/{language}/LC_MESSAGES/django.mo").open("rb") as file:
+            theirs = read_mo(file)
+        ours = {message.id: str(message.string) for message in catalog_read(language)}
+        for text in LIBRARY_TEXTS:
+            assert theirs.get(text) is not None, text
+            assert not re.search(r"\b[Dd](u|ich|ir|ein\w*)\b", ours[text]), text
 
     def test_the_compiled_file_is_that_of_the_text(self, language: str) -> None:
         assert po_path(language).with_suffix(".mo").read_bytes() == compiled(catalog_read(language))
