@@ -235,7 +235,7 @@ def test_addresses_are_checked_by_the_guarded_client_alone(api, monkeypatch):
 
 def test_a_picture_of_too_many_bytes_is_refused(api, monkeypatch):
     monkeypatch.setattr("gateway.api.inputs.MAX_BYTES", 100)
-    assert "at most 100 are accepted" in sent(api, text(picture(size=(640, 480))))["message"]
+    assert "larger than the 100 bytes that are accepted" in sent(api, text(picture(size=(640, 480))))["message"]
 
 
 def test_pictures_of_one_call_have_one_deadline():
