@@ -12,7 +12,7 @@ from gateway.site.brand import contrast, stylesheet
 TOKENS = Path(__file__).resolve().parents[2] / "static" / "css" / "tokens.css"
 _PAIR = re.compile(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)")
 COLOURS = {name: (light, dark) for name, light, dark in _PAIR.findall(TOKENS.read_text())}
-GROUNDS = ("ground", "surface", "sunken", "raised")
+GROUNDS = ("ground", "surface", "sunken", "hover", "raised")
 TEXTS = ("ink", "ink-2", "ink-3")
 
 
