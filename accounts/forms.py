@@ -59,7 +59,10 @@ class SecondStepForm(_Plain, mfa_forms.AuthenticateForm):
 
 
 class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
-    pass
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].label = _("Code of the app")
+        self.fields["code"].widget.attrs["inputmode"] = "numeric"
 
 
 class SignupForm(_Plain, allauth_forms.SignupForm):

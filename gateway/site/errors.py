@@ -10,6 +10,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext_noop as _
 from django_ratelimit.exceptions import Ratelimited
 
+from gateway.site.context import THEME_COOKIE, THEMES
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -63,5 +65,10 @@ def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpRe
 
 def broken(request: HttpRequest) -> HttpResponse:
     """The last resort: it asks the database nothing, for that may be what broke."""
-    context = {"fault": BROKEN, "request_id": getattr(request, "request_id", ""), "theme": "system"}
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    context = {
+        "fault": BROKEN,
+        "request_id": getattr(request, "request_id", ""),
+        "theme": theme if theme in THEMES else "system",
+    }
     return render(None, "500.html", context, status=500)

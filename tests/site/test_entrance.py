@@ -11,7 +11,13 @@ import time_machine
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -70,6 +76,20 @@ class TestACodeByMail:
 
 
 class TestTheSecondStep:
+    def test_an_app_is_set_up_with_its_first_code(self, client: Client, confirmed: Member) -> None:
+        client.force_login(confirmed.user)
+        client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+        assert "Set up an app" in text_of(client.get("/accounts/2fa/"))
+        page = text_of(client.get("/accounts/2fa/totp/activate/"))
+        found = re.search(r'data-copy="([A-Z2-7]+)"', page)
+        assert found is not None
+        assert "otpauth://totp/" in page
+        assert "Incorrect code" in text_of(client.post("/accounts/2fa/totp/activate/", {"code": "000000"}))
+        counter = next(iter(yield_hotp_counters_from_time()))
+        code = format_hotp_value(hotp_value(found[1], counter))
+        answer = client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True)
+        assert "10 of 10 are left." in text_of(answer)
+
     @pytest.fixture
     def guarded(self, confirmed: Member) -> Member:
         TOTP.activate(confirmed.user, generate_totp_secret())
@@ -90,6 +110,7 @@ class TestTheSecondStep:
         client.force_login(guarded.user)
         client.post("/accounts/reauthenticate/", {"password": PASSWORD})
         for path, words in (
+            ("/accounts/2fa/", "Show codes"),
             ("/accounts/2fa/recovery-codes/", "10 of 10 are left."),
             ("/accounts/2fa/recovery-codes/generate/", "the codes that you have now stop working"),
             ("/accounts/2fa/totp/deactivate/", "Remove the authenticator app"),

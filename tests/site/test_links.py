@@ -126,7 +126,7 @@ class Crawl:
         for link in links:
             whole, place = urldefrag(urljoin(OURS + source, link))
             parts = urlsplit(whole)
-            if parts.scheme in ("mailto", "data"):
+            if parts.scheme in ("mailto", "data", "otpauth"):
                 continue
             if not whole.startswith(OURS):
                 if parts.hostname not in ELSEWHERE:

@@ -8,11 +8,12 @@ import json
 import re
 
 import pytest
-from django.test import Client
-from django.utils import timezone
+from django.test import Client, RequestFactory
+from django.utils import timezone, translation
+from pytest_django import DjangoAssertNumQueries
 
 from billing.services import price_set
-from gateway.site import context
+from gateway.site import context, errors
 from gateway.site.docs import FOLDER, PAGES
 from gateway.site.docs_search import search
 from gateway.templatetags.units import price
@@ -129,6 +130,17 @@ class TestErrors:
         answer = Client(enforce_csrf_checks=True).post("/theme", {"theme": "dark"})
         assert answer.status_code == 403
         assert "gone stale" in answer.content.decode()
+
+    def test_the_last_resort_asks_neither_the_database_nor_the_session(
+        self, rf: RequestFactory, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        request = rf.get("/pricing")
+        request.COOKIES["theme"] = "dark"
+        with django_assert_num_queries(0), translation.override("de"):
+            answer = errors.broken(request)
+        assert answer.status_code == 500
+        assert 'data-theme="dark"' in answer.content.decode()
+        assert "Bei uns ist etwas kaputtgegangen" in answer.content.decode()
 
     def test_too_many_sign_ups_from_one_address_are_refused(self, client: Client) -> None:
         answers = [client.post("/accounts/signup/", {"email": "x"}).status_code for _ in range(21)]
