@@ -84,9 +84,10 @@ class Field:
 
     @property
     def default_text(self) -> str:
+        """As a call in JSON says it."""
         if self.default is None:
             return ""
-        return ("yes" if self.default else "no") if self.kind == "flag" else str(self.default)
+        return str(self.default).lower() if self.kind == "flag" else str(self.default)
 
     @property
     def meaning(self) -> str:
