@@ -36,6 +36,14 @@ SITE = (
     _("You have not copied the key, and it is not shown again. Press once more to leave."),
     _("{count} steps chosen. Enter shows them."),
     _("Theme: {name}"),
+    _(
+        "Passkeys need a domain name: at a bare IP address no browser offers them. On your own machine, open the site"
+        " at localhost."
+    ),
+    _("Passkeys need an address with https."),
+    _("No passkey was used: it was cancelled, or took too long."),
+    _("This device is added already."),
+    _("The passkey could not be used."),
 )
 PLAYGROUND = (
     _("Not in the list: press Enter to look it up."),

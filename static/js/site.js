@@ -7,3 +7,4 @@ import "./menu.js";
 import "./keys.js";
 import "./focus.js";
 import "./print.js";
+import "./passkeys.js";
