@@ -51,7 +51,8 @@ class TestACodeByMail:
         lost = newest_code()
         assert "Send a new code" in text_of(client.get("/accounts/confirm-email/"))
         with time_machine.travel(timezone.now() + timedelta(seconds=30)):
-            client.post("/accounts/confirm-email/", {"action": "resend"})
+            again = client.post("/accounts/confirm-email/", {"action": "resend"}, follow=True)
+            assert "A new code was sent to dora@example.org." in text_of(again)
             assert len(mail.outbox) == 2
             assert "Incorrect code" in text_of(client.post("/accounts/confirm-email/", {"code": lost}))
             assert client.post("/accounts/confirm-email/", {"code": newest_code()}).status_code == 302
