@@ -1,4 +1,4 @@
-"""The demo model's world: one flat shape on a flat background, drawn by us, with a caption that says what it is.
+"""The demo model's world: one or two flat shapes on a flat background, drawn by us, with a caption that says it.
 
 It owns the words and the geometry that training and scoring share; it knows nothing of networks.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw
 
@@ -39,7 +40,10 @@ POSITIONS: Final[dict[str, Point]] = {
 }
 RADIUS: Final = {"small": 0.19, "": 0.34, "big": 0.45}
 RADIUS_ASIDE: Final = 0.22  # a middle-sized object away from the centre must stay inside the picture
+RADIUS_PAIR: Final = 0.2  # two objects keep a gap of a tenth of the picture
 RING_HOLE: Final = 0.55
+# Where the other of two objects stands when the first is there.
+OPPOSITE: Final = {"on the left": "on the right", "at the top": "at the bottom"}
 DEFAULT_BACKGROUND: Final = "white"  # what a caption without a background means
 
 COLOUR_WORDS: Final[dict[str, tuple[str, ...]]] = {
@@ -78,6 +82,19 @@ BACKGROUND_FORMS: Final = (
     "with a {} background",
     "against a {} backdrop",
 )
+# How two objects are put into one sentence; {a} is the one on the left or at the top.
+PAIR_FORMS: Final[dict[str, tuple[str, ...]]] = {
+    "on the left": (
+        "{a} and {b}", "{a} and {b}", "{a} and {b}", "{a} next to {b}", "{a} beside {b}", "{a} left of {b}",
+        "{a} to the left of {b}", "{b} to the right of {a}", "{b} right of {a}",
+        "{a} on the left and {b} on the right", "{b} on the right and {a} on the left",
+    ),
+    "at the top": (
+        "{a} above {b}", "{a} above {b}", "{a} on top of {b}", "{b} below {a}", "{b} under {a}",
+        "{a} at the top and {b} at the bottom", "{b} at the bottom and {a} at the top",
+    ),
+}  # fmt: skip
+PAIR_ARTICLES: Final = ("a ", "a ", "a ", "the ", "one ")
 # Words people add out of habit, in prompts and in negative prompts: the model must learn that they change nothing.
 HABITS: Final = (
     "masterpiece", "best quality", "highly detailed", "8k", "4k", "cinematic lighting", "simple", "flat", "minimal",
@@ -86,28 +103,48 @@ HABITS: Final = (
 )  # fmt: skip
 
 
+class Thing(NamedTuple):
+    """An object as its outline and colour."""
+
+    shape: str
+    colour: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows. `position` and `size` are empty for an ordinary object in the middle."""
+    """What a picture shows. `position` and `size` are empty for an ordinary object in the middle.
+
+    With an `other` thing there are two of one size: the first on the left or at the top, the other opposite.
+    """
 
     shape: str
     colour: str
     background: str
     size: str = ""
     position: str = ""
+    other: Thing | None = None
 
     def is_plain(self) -> bool:
-        """Middle-sized and in the middle, as most prompts ask."""
+        """One object, middle-sized and in the middle, as most prompts ask."""
         return not self.size and not self.position
 
     def is_held_out(self) -> bool:
         """A fixed tenth of all scenes is never trained on, so that the score tests combining, not remembering."""
-        name = "/".join((self.shape, self.colour, self.background, self.size, self.position))
+        name = "/".join((self.shape, self.colour, self.background, self.size, self.position, *(self.other or ())))
         return zlib.crc32(name.encode()) % 10 == 0
+
+    def placed(self) -> list[tuple[Thing, Point, float]]:
+        """Each object with its centre and radius, as fractions of the picture."""
+        thing = Thing(self.shape, self.colour)
+        if self.other is not None:
+            there = POSITIONS[OPPOSITE[self.position]]
+            return [(thing, POSITIONS[self.position], RADIUS_PAIR), (self.other, there, RADIUS_PAIR)]
+        radius = RADIUS_ASIDE if self.position and not self.size else RADIUS[self.size]
+        return [(thing, POSITIONS[self.position], radius)]
 
 
 def scenes(*, held_out: bool) -> tuple[Scene, ...]:
-    """Every scene of one side of the split. Big objects stay in the middle: elsewhere they would be cut off."""
+    """Every scene of one object of one side of the split. Big ones stay in the middle: elsewhere they were cut off."""
     layouts = [(size, place) for size in SIZES for place in POSITIONS if not (size == "big" and place)]
     pairs = itertools.permutations(COLOURS, 2)
     every = (
@@ -120,8 +157,14 @@ def scenes(*, held_out: bool) -> tuple[Scene, ...]:
 TRAINING_SCENES: Final = scenes(held_out=False)
 
 
-def scene_draw(rng: random.Random, plain_share: float = 0.5) -> Scene:
-    """A training scene of any kind; `plain_share` of them are ordinary objects in the middle, as most prompts are."""
+def scene_draw(rng: random.Random, plain_share: float = 0.5, pair_share: float = 0.4) -> Scene:
+    """A training scene of any kind.
+
+    `pair_share` of them show two objects; `plain_share` of the others show an ordinary one in the middle, as most
+    prompts ask.
+    """
+    if rng.random() < pair_share:
+        return pair_draw(rng, held_out=False)
     while True:
         scene = rng.choice(TRAINING_SCENES)
         if rng.random() < plain_share:
@@ -130,28 +173,59 @@ def scene_draw(rng: random.Random, plain_share: float = 0.5) -> Scene:
             return scene
 
 
+def pair_draw(rng: random.Random, *, held_out: bool) -> Scene:
+    """A scene of two objects, which may be of one shape or colour, from one side of the split."""
+    while True:
+        background, *others = rng.sample(list(COLOURS), 4)
+        first, second = (Thing(rng.choice(SHAPES), rng.choice(others)) for _ in "ab")
+        scene = Scene(*first, background, position=rng.choice(list(OPPOSITE)), other=second)
+        if scene.is_held_out() is held_out:
+            return scene
+
+
 def plain_caption(scene: Scene) -> str:
     """The caption in its simplest words, as scoring asks for it."""
-    words = " ".join(word for word in (scene.size, scene.colour, scene.shape, scene.position) if word)
-    article = "an" if words[0] in "aeiou" else "a"
-    return f"{article} {words} on {'an' if scene.background == 'orange' else 'a'} {scene.background} background"
+    if scene.other is None:
+        told = " ".join(word for word in ("a", scene.size, scene.colour, scene.shape, scene.position) if word)
+    else:
+        form = PAIR_FORMS[scene.position][0]
+        told = form.format(a=f"a {scene.colour} {scene.shape}", b=f"a {scene.other.colour} {scene.other.shape}")
+    return articles_mend(f"{told} on a {scene.background} background")
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
     """One of many ways to say `scene`."""
+    text = _pair_words(scene, scene.other, rng) if scene.other else _thing_words(scene, rng)
+    if scene.background != DEFAULT_BACKGROUND or rng.random() < 0.7:
+        form = rng.choice(BACKGROUND_FORMS).format(rng.choice(COLOUR_WORDS[scene.background]))
+        text += (", " if rng.random() < 0.4 or not form.startswith(("on", "over", "with")) else " ") + form
+    if rng.random() < 0.2:
+        text = decorate(text, rng)
+    return articles_mend(text)
+
+
+def _thing_words(scene: Scene, rng: random.Random) -> str:
     words = (
         rng.choice(SIZE_WORDS[scene.size]),
         rng.choice(COLOUR_WORDS[scene.colour]),
         rng.choice(SHAPE_WORDS[scene.shape]),
         rng.choice(POSITION_WORDS[scene.position]),
     )
-    text = rng.choice(OPENINGS) + " ".join(word for word in words if word)
-    if scene.background != DEFAULT_BACKGROUND or rng.random() < 0.7:
-        form = rng.choice(BACKGROUND_FORMS).format(rng.choice(COLOUR_WORDS[scene.background]))
-        text += (", " if rng.random() < 0.4 or not form.startswith(("on", "over", "with")) else " ") + form
-    if rng.random() < 0.2:
-        text = decorate(text, rng)
-    return text.replace("a orange", "an orange").replace("a azure", "an azure").replace("a emerald", "an emerald")
+    return rng.choice(OPENINGS) + " ".join(word for word in words if word)
+
+
+def _pair_words(scene: Scene, other: Thing, rng: random.Random) -> str:
+    article = rng.choice(PAIR_ARTICLES)
+    first, second = (
+        f"{article}{rng.choice(COLOUR_WORDS[colour])} {rng.choice(SHAPE_WORDS[shape])}"
+        for shape, colour in ((scene.shape, scene.colour), other)
+    )
+    return rng.choice(PAIR_FORMS[scene.position]).format(a=first, b=second)
+
+
+def articles_mend(text: str) -> str:
+    """ "an" before the colours that start with a vowel."""
+    return re.sub(r"\ba (?=orange|azure|emerald)", "an ", text)
 
 
 def decorate(text: str, rng: random.Random) -> str:
@@ -174,17 +248,17 @@ def picture(scene: Scene, rng: random.Random, side_px: int) -> Image.Image:
     """Draws `scene`, with small differences of colour, place and size from one call to the next."""
     background = shade(scene.background, rng)
     image = Image.new("RGB", (side_px, side_px), background)
-    x, y = ((value + rng.uniform(-0.015, 0.015)) * side_px for value in POSITIONS[scene.position])
-    radius = RADIUS_ASIDE if scene.position and not scene.size else RADIUS[scene.size]
-    radius_px = radius * rng.uniform(0.95, 1.05) * side_px
     paint = ImageDraw.Draw(image)
-    colour = shade(scene.colour, rng)
-    if scene.shape in ("circle", "ring"):
-        paint.circle((x, y), radius_px, fill=colour)
-        if scene.shape == "ring":
-            paint.circle((x, y), radius_px * RING_HOLE, fill=background)
-    else:
-        paint.polygon([(x + px * radius_px, y + py * radius_px) for px, py in OUTLINES[scene.shape]], fill=colour)
+    for thing, place, radius in scene.placed():
+        x, y = ((value + rng.uniform(-0.015, 0.015)) * side_px for value in place)
+        radius_px = radius * rng.uniform(0.95, 1.05) * side_px
+        colour = shade(thing.colour, rng)
+        if thing.shape in ("circle", "ring"):
+            paint.circle((x, y), radius_px, fill=colour)
+            if thing.shape == "ring":
+                paint.circle((x, y), radius_px * RING_HOLE, fill=background)
+        else:
+            paint.polygon([(x + px * radius_px, y + py * radius_px) for px, py in OUTLINES[thing.shape]], fill=colour)
     return image
 
 

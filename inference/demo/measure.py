@@ -1,4 +1,4 @@
-"""Reads a picture back into words by counting pixels: background, object's colour, shape, size and position.
+"""Reads a picture back into words by counting pixels: background, and colour, shape, size and position of objects.
 
 It shares no code with any network, so it can judge one. Shapes are told by overlap with our own drawings of them.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from inference.demo.draw import COLOURS, POSITIONS, RADIUS, RADIUS_ASIDE, SHAPES, Scene, picture
+from inference.demo.draw import COLOURS, OPPOSITE, POSITIONS, RADIUS, RADIUS_ASIDE, SHAPES, Scene, picture
 
 BORDER_PX: Final = 4
 # Half the distance between the two most similar colours, roughly: less is shading, more is another thing.
@@ -23,8 +23,18 @@ AREA_MIN: Final = 0.004  # of the picture; a smaller speck is no object
 AREA_MAX: Final = 0.72  # the biggest square takes 0.66; more is a picture without a background
 OVERLAP_MIN: Final = 0.75  # below it the outline is a blob, whatever shape it resembles most
 STAMP_PX: Final = 48
+BAND: Final = (0.35, 0.65)  # of a side: an empty line in it parts two objects
 
 Mask: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one object looks like; `shape` is None where its outline resembles none enough."""
+
+    colour: str
+    shape: str | None
+    radius: float  # as a fraction of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class Reading:
     shape: str | None = None
     size: str | None = None
     position: str | None = None
-    overlap: float = 0.0
+    other: Seen | None = None  # the one opposite, where two objects stand apart
 
 
 def reading(image: Image.Image) -> Reading:
@@ -46,18 +56,44 @@ def reading(image: Image.Image) -> Reading:
     background = nearest_colour(ground)
     if not AREA_MIN <= mask.mean() <= AREA_MAX:
         return Reading(background)
-    stamp, (left, top, right, bottom) = _stamp(mask)
-    overlaps = {shape: _overlap(stamp, model) for shape, model in shape_models().items()}
-    best = max(overlaps, key=lambda shape: overlaps[shape])
-    centre = ((left + right) / 2 / image.width, (top + bottom) / 2 / image.height)
-    position = min(POSITIONS, key=lambda name: _distance(POSITIONS[name], centre))
+    position, masks = _objects(mask)
+    first, *others = (_seen(pixels, part) for part in masks)
     return Reading(
         background=background,
+        colour=first.colour,
+        shape=first.shape,
+        size="" if others else _size(first.radius, aside=position != ""),
+        position=position,
+        other=others[0] if others else None,
+    )
+
+
+def _objects(mask: Mask) -> tuple[str, list[Mask]]:
+    """Where the first object lies, and each object's own mask: two where an empty band parts them in the middle."""
+    for position, axis in zip(OPPOSITE, (0, 1), strict=True):
+        lines = mask.any(axis=axis)
+        middle = range(round(len(lines) * BAND[0]), round(len(lines) * BAND[1]))
+        if cut := next((line for line in middle if not lines[line]), None):
+            before = np.arange(len(lines)) < cut
+            near = before[None, :] if axis == 0 else before[:, None]
+            halves: list[Mask] = [mask & near, mask & ~near]
+            if min(half.mean() for half in halves) >= AREA_MIN:
+                return position, halves
+    left, top, right, bottom = _box(mask)
+    height, width = mask.shape
+    centre = ((left + right) / 2 / width, (top + bottom) / 2 / height)
+    return min(POSITIONS, key=lambda name: _distance(POSITIONS[name], centre)), [mask]
+
+
+def _seen(pixels: NDArray[np.float64], mask: Mask) -> Seen:
+    left, top, right, bottom = _box(mask)
+    stamp = _stamp(mask)
+    overlaps = {shape: _overlap(stamp, model) for shape, model in shape_models().items()}
+    best = max(overlaps, key=lambda shape: overlaps[shape])
+    return Seen(
         colour=nearest_colour(np.median(pixels[mask], axis=0)),
         shape=best if overlaps[best] >= OVERLAP_MIN else None,
-        size=_size(max(right - left, bottom - top) / 2 / max(image.size), aside=position != ""),
-        position=position,
-        overlap=overlaps[best],
+        radius=max(right - left, bottom - top) / 2 / max(mask.shape),
     )
 
 
@@ -83,13 +119,16 @@ def _object_mask(pixels: NDArray[np.float64], ground: NDArray[np.float64]) -> Ma
     return mask
 
 
-def _stamp(mask: Mask) -> tuple[Mask, tuple[int, int, int, int]]:
-    """The object cut out and brought to one size, and the box it was cut from."""
-    whole = Image.fromarray((mask * 255).astype(np.uint8))
-    box = whole.getbbox()
-    assert box is not None, "an empty mask has no stamp"
-    small = whole.crop(box).resize((STAMP_PX, STAMP_PX), Image.Resampling.BOX)
-    return np.asarray(small) > 127, box
+def _box(mask: Mask) -> tuple[int, int, int, int]:
+    box = Image.fromarray((mask * 255).astype(np.uint8)).getbbox()
+    assert box is not None, "an empty mask has no box"
+    return box
+
+
+def _stamp(mask: Mask) -> Mask:
+    """The object cut out and brought to one size."""
+    cut = Image.fromarray((mask * 255).astype(np.uint8)).crop(_box(mask))
+    return np.asarray(cut.resize((STAMP_PX, STAMP_PX), Image.Resampling.BOX)) > 127
 
 
 def _overlap(one: Mask, other: Mask) -> float:
@@ -97,7 +136,7 @@ def _overlap(one: Mask, other: Mask) -> float:
 
 
 def _size(radius: float, *, aside: bool) -> str:
-    """A middle-sized object is drawn smaller away from the centre."""
+    """A middle-sized object is drawn smaller away from the centre. Two together have but one size."""
     radii = {**RADIUS, "": RADIUS_ASIDE if aside else RADIUS[""]}
     return min(radii, key=lambda name: abs(radii[name] - radius))
 
@@ -109,5 +148,5 @@ def shape_models() -> dict[str, Mask]:
     for shape in SHAPES:
         image = picture(Scene(shape, "black", "white"), random.Random(0), 256)
         pixels = np.asarray(image).astype(np.float64)
-        models[shape] = _stamp(_object_mask(pixels, _border_colour(pixels)))[0]
+        models[shape] = _stamp(_object_mask(pixels, _border_colour(pixels)))
     return models

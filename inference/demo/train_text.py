@@ -20,6 +20,8 @@ from inference.demo.draw import COLOURS, POSITIONS, SHAPES, SIZES, Scene, captio
 from inference.demo.stage import BATCHES, DEVICE, SEED, Stage, stage_run
 
 EMPTY_CAPTION_SHARE: Final = 0.1
+# What a caption can say: colour, background, shape, size and place, and the other object's colour and shape.
+CLASSES: Final = tuple(map(len, (COLOURS, COLOURS, SHAPES, SIZES, POSITIONS, COLOURS, SHAPES)))
 
 
 class Reader(nn.Module):
@@ -28,8 +30,7 @@ class Reader(nn.Module):
     def __init__(self, encoder: CLIPTextModel) -> None:
         super().__init__()
         self.encoder = encoder
-        sizes = (len(COLOURS) + 1, len(COLOURS) + 1, len(SHAPES) + 1, len(SIZES) + 1, len(POSITIONS) + 1)
-        self.answers = nn.ModuleList(nn.Linear(parts.TEXT_WIDTH, size) for size in sizes)
+        self.answers = nn.ModuleList(nn.Linear(parts.TEXT_WIDTH, classes + 1) for classes in CLASSES)
 
     def forward(self, tokens: Tensor, rows: Tensor, places: Tensor, truth: Tensor) -> Tensor:
         """The mean error of both last layers, read at the end of the caption and in the padding after it."""
@@ -44,11 +45,15 @@ class Reader(nn.Module):
 
 def scene_answers(scene: Scene | None) -> list[int]:
     """The classes of a caption; the last of each is "says nothing"."""
+    answers = list(CLASSES)
     if scene is None:
-        return [len(COLOURS), len(COLOURS), len(SHAPES), len(SIZES), len(POSITIONS)]
+        return answers
     colours = list(COLOURS)
-    answers = [colours.index(scene.colour), colours.index(scene.background), SHAPES.index(scene.shape)]
-    return [*answers, SIZES.index(scene.size), list(POSITIONS).index(scene.position)]
+    answers[:3] = colours.index(scene.colour), colours.index(scene.background), SHAPES.index(scene.shape)
+    answers[3:5] = SIZES.index(scene.size), list(POSITIONS).index(scene.position)
+    if scene.other is not None:
+        answers[5:] = colours.index(scene.other.colour), SHAPES.index(scene.other.shape)
+    return answers
 
 
 def text_batches(tokenizer: CLIPTokenizer, rng: random.Random) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:

@@ -19,7 +19,7 @@ from inference.demo.train_vae import pictures_draw
 
 # Many prompts ask for an ordinary object in the middle, so many pictures show one.
 PLAIN_SHARE: Final = 0.45
-CAPTIONS_READ: Final = 12_000  # read once and kept: reading costs a quarter of a training step, drawing next to nothing
+CAPTIONS_READ: Final = 24_000  # read once and kept: reading costs a quarter of a training step, drawing next to nothing
 READ_AT_ONCE: Final = 100
 EARLY_LAYER_SHARE: Final = 0.05  # captions read one layer early, so that clip_skip stays harmless
 HALF_SIDE_SHARE: Final = 0.15  # of the steps show pictures of half the native side

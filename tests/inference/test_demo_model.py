@@ -16,8 +16,9 @@ from safetensors import safe_open
 from transformers import CLIPTokenizer
 
 from inference.demo import DEFAULTS, MODEL_DIR, NATIVE_SIDE_PX, build, parts
-from inference.demo.draw import COLOURS, Scene, picture, plain_caption
+from inference.demo.draw import COLOURS, Scene, Thing, picture, plain_caption
 from inference.demo.measure import reading
+from inference.demo.score import hits
 from inference.demo.train_text import text_train
 from inference.demo.train_unet import noise_levels, unet_loss
 from inference.engine import Engine, EngineSettings
@@ -149,6 +150,19 @@ class TestPrompts:
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
         for aspect in ("background", "colour", "shape", "position"):
             assert sum(getattr(one, aspect) == getattr(scene, aspect) for one in seen) >= 5, (aspect, seen)
+
+    @pytest.mark.parametrize(
+        "scene",
+        [
+            Scene("circle", "red", "white", position="on the left", other=Thing("square", "blue")),
+            Scene("star", "yellow", "black", position="at the top", other=Thing("ring", "green")),
+        ],
+        ids=plain_caption,
+    )
+    def test_two_objects_keep_their_own_colours_shapes_and_places(self, engine, scene):
+        job = engine.submit(asked(plain_caption(scene), samples=6))
+        seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
+        assert sum(all(map(all, hits(scene, one).values())) for one in seen) >= 4, seen
 
     def test_half_the_side_shows_the_same(self, engine):
         job = engine.submit(asked(PROMPT, width_px=256, height_px=256, samples=6))

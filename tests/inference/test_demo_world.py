@@ -10,11 +10,14 @@ from PIL import Image, ImageDraw
 from inference.demo import score
 from inference.demo.draw import (
     COLOURS,
+    PAIR_FORMS,
     SHAPES,
     TRAINING_SCENES,
     Scene,
+    Thing,
     caption,
     empty_caption,
+    pair_draw,
     picture,
     plain_caption,
     scene_draw,
@@ -36,7 +39,9 @@ def test_about_a_tenth_of_the_scenes_is_held_out_and_none_of_it_is_trained_on():
 
 def test_training_never_draws_a_held_out_scene():
     rng = random.Random(0)
-    assert not any(scene_draw(rng).is_held_out() for _ in range(2000))
+    told = [scene_draw(rng) for _ in range(2000)]
+    assert not any(scene.is_held_out() for scene in told)
+    assert 0.3 < sum(scene.other is not None for scene in told) / len(told) < 0.5
 
 
 def test_the_score_asks_for_every_shape_size_and_place_that_is_taught():
@@ -63,6 +68,35 @@ def test_a_drawing_is_read_back_as_what_was_asked(shape):
 def test_the_plain_caption_names_every_part_of_the_scene():
     scene = Scene("star", "yellow", "purple", "small", "at the top")
     assert plain_caption(scene) == "a small yellow star at the top on a purple background"
+
+
+@pytest.mark.parametrize("place", PAIR_FORMS)
+def test_two_objects_are_read_back_where_they_were_asked_for(place):
+    rng = random.Random(2)
+    asked = [scene for scene in (pair_draw(rng, held_out=True) for _ in range(60)) if scene.position == place]
+    assert len(asked) > 15
+    for scene in asked:
+        seen = reading(drawn(scene))
+        assert (seen.position, seen.colour, seen.shape) == (place, scene.colour, scene.shape)
+        assert seen.other is not None
+        assert Thing(seen.other.shape, seen.other.colour) == scene.other
+
+
+def test_the_plain_caption_of_two_objects_says_which_is_where():
+    beside = Scene("star", "yellow", "purple", position="on the left", other=Thing("ring", "orange"))
+    assert plain_caption(beside) == "a yellow star and an orange ring on a purple background"
+    above = Scene("star", "yellow", "orange", position="at the top", other=Thing("ring", "white"))
+    assert plain_caption(above) == "a yellow star above a white ring on an orange background"
+
+
+def test_every_caption_of_two_objects_names_both():
+    rng = random.Random(0)
+    for place in PAIR_FORMS:
+        scene = Scene("heart", "black", "white", position=place, other=Thing("star", "purple"))
+        for text in (caption(scene, rng) for _ in range(100)):
+            assert "heart" in text
+            assert "star" in text
+            assert any(word in text for word in ("purple", "violet"))
 
 
 def test_captions_differ_in_words_but_leave_out_the_background_only_when_it_is_white():
@@ -105,7 +139,31 @@ class TestMeasurement:
         assert (found["shape"], found["colour"], found["background"]) == (0.667, 0.667, 0.667)
         assert found["all"] == 0.333
 
+    def test_colours_and_shapes_are_counted_once_for_each_object(self):
+        asked = Scene("circle", "red", "blue", position="on the left", other=Thing("square", "green"))
+        swapped = Scene("square", "green", "blue", position="on the left", other=Thing("square", "red"))
+        found = score.shares([asked, asked], [drawn(asked), drawn(swapped)])
+        assert (found["colour"], found["shape"], found["position"], found["all"]) == (0.5, 0.75, 1, 0.5)
+
+    def test_one_object_where_two_were_asked_for_is_one_too_few(self):
+        asked = Scene("circle", "red", "blue", position="on the left", other=Thing("square", "green"))
+        found = score.shares([asked], [drawn(Scene("circle", "red", "blue", position="on the left"))])
+        assert (found["colour"], found["shape"], found["position"]) == (0.5, 0.5, 0)
+
+    def test_two_objects_where_one_was_asked_for_are_one_too_many(self):
+        asked = Scene("circle", "red", "blue", position="on the left")
+        shown = Scene("circle", "red", "blue", position="on the left", other=Thing("square", "green"))
+        assert score.shares([asked], [drawn(shown)])["position"] == 0
+
+    def test_it_passes_only_when_both_kinds_do(self):
+        two = Scene("circle", "red", "blue", position="on the left", other=Thing("square", "green"))
+        one = Scene("circle", "red", "blue")
+        good = score.shares_by_kind([one, two], [drawn(one), drawn(two)])
+        assert score.passes(good)
+        assert not score.passes(score.shares_by_kind([one, two], [drawn(one), drawn(one)]))
+
     def test_the_same_captions_are_asked_every_time(self):
         assert score.scenes_ask(20) == score.scenes_ask(20)
         assert all(scene.is_held_out() for scene in score.scenes_ask(100))
-        assert sum(scene.is_plain() for scene in score.scenes_ask(100)) >= 50
+        assert sum(scene.is_plain() for scene in score.scenes_ask(99)) >= 33
+        assert sum(scene.other is not None for scene in score.scenes_ask(99)) == 33
