@@ -15,11 +15,11 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent.parent / "static" / "img" / "demo"
 PROMPTS = (
     "a red circle on a blue background",
-    "a small yellow star at the top on a black background",
+    "a green square and a white star on a black background",
     "a green triangle on a white background",
     "a blue square on a yellow background",
     "a white ring and a yellow heart on a red background",
-    "a purple star above an orange circle on a black background",
+    "a red square and a blue triangle on a white background",
 )
 TIMEOUT_S = 120
 
