@@ -1,4 +1,4 @@
-"""allauth's forms in our words; sign-up with the operator's list of refused mail domains."""
+"""allauth's forms in our words; new addresses are checked against the operator's list of refused mail domains."""
 
 from __future__ import annotations
 
@@ -38,7 +38,20 @@ class RequestLoginCodeForm(_Plain, allauth_forms.RequestLoginCodeForm):
     pass
 
 
-class AddEmailForm(_Plain, allauth_forms.AddEmailForm):
+class _DomainChecked:
+    """No new address of a mail domain that the operator refuses; what exists goes on working."""
+
+    def clean_email(self) -> str:
+        email = str(super().clean_email()).lower()  # type: ignore[misc]
+        domain = email.rpartition("@")[2]
+        if domain in settings.REFUSED_EMAIL_DOMAINS:
+            raise ValidationError(
+                gettext("Addresses at %(domain)s are not accepted here: use another address.") % {"domain": domain}
+            )
+        return email
+
+
+class AddEmailForm(_Plain, _DomainChecked, allauth_forms.AddEmailForm):
     pass
 
 
@@ -65,16 +78,7 @@ class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
         self.fields["code"].widget.attrs["inputmode"] = "numeric"
 
 
-class SignupForm(_Plain, allauth_forms.SignupForm):
+class SignupForm(_Plain, _DomainChecked, allauth_forms.SignupForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password1"].help_text = _("At least 10 characters. A sentence is a good password.")
-
-    def clean_email(self) -> str:
-        email = str(super().clean_email()).lower()
-        domain = email.rpartition("@")[2]
-        if domain in settings.REFUSED_EMAIL_DOMAINS:
-            raise ValidationError(
-                gettext("Addresses at %(domain)s cannot sign up here: use another address.") % {"domain": domain}
-            )
-        return email

@@ -69,8 +69,17 @@ class TestRefusedDomains:
     def test_an_operator_s_list_is_kept(self, client: Client, settings: object) -> None:
         settings.REFUSED_EMAIL_DOMAINS = frozenset({"throwaway.example"})  # type: ignore[attr-defined]
         answer = client.post("/accounts/signup/", SIGN_UP | {"email": "x@throwaway.example"})
-        assert "cannot sign up here" in answer.content.decode()
+        assert "are not accepted here" in answer.content.decode()
         assert mail.outbox == []
+
+    def test_nor_is_such_an_address_added_later(self, client: Client, settings: object) -> None:
+        settings.REFUSED_EMAIL_DOMAINS = frozenset({"throwaway.example"})  # type: ignore[attr-defined]
+        dora = User.objects.create_user("dora@example.org", "correct horse battery")
+        client.force_login(dora)
+        for email, taken in (("x@Throwaway.example", False), ("new@example.org", True)):
+            page = client.post("/accounts/email/", {"email": email, "action_add": ""}, follow=True).content.decode()
+            assert ("are not accepted here" not in page) is taken
+            assert bool(mail.outbox) is taken
 
     def test_a_closed_installation_says_so(self, client: Client, settings: object) -> None:
         settings.SIGNUP_OPEN = False  # type: ignore[attr-defined]
