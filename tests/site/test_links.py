@@ -191,7 +191,12 @@ def test_for_staff(as_alice: Client, alice: Member, eventful: Generation) -> Non
     staff_roles_set(user=alice.user, roles=frozenset({StaffRole.OWNER}))
     crawl = Crawl(as_alice)
     assert crawl.run("/console") == []
-    assert {f"/console/requests/{eventful.pk}", "/console/models/demo/edit", "/console/staff"} <= set(crawl.ids)
+    assert {
+        f"/console/requests/{eventful.pk}",
+        "/console/models/demo/edit",
+        "/console/staff",
+        "/console/webhooks",
+    } <= set(crawl.ids)
 
 
 def shown_markdown() -> list[Path]:
