@@ -36,7 +36,7 @@ def test_paper_is_dark_on_light_without_the_screen_s_furniture(new_page: NewPage
 @pytest.mark.parametrize(
     ("path", "chosen", "other"),
     [
-        ("/dashboard/usage", ".segments [aria-current]", ".segments a:not([aria-current])"),
+        ("/dashboard/usage?range=7d", ".segments [aria-current]", ".segments a:not([aria-current])"),
         ("/models/local/demo", ".segments label:has(:checked)", ".segments label:not(:has(:checked))"),
         ("/models/local/demo", "[data-size][aria-pressed=true]", "[data-size]:not([aria-pressed=true])"),
         ("/models/local/demo", ".theme [aria-pressed=true]", ".theme [aria-pressed=false]"),
