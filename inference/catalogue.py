@@ -12,8 +12,8 @@ GENERATION_OPERATIONS = [Operation.TEXT_TO_IMAGE.value, Operation.IMAGE_TO_IMAGE
 
 
 TRAINED = (
-    "A small model trained by this project on pictures that it draws itself: one coloured shape on a coloured"
-    " background, of three sizes, in five places. It shows how the service works, on any machine."
+    "A small model trained by this project on pictures that it draws itself: one or two coloured shapes on a coloured"
+    " background, in three sizes and five places. It shows how the service works, on any machine."
 )
 RANDOM = (
     "A small model with random weights: it answers every prompt with a pattern. It shows how the service works, on any"

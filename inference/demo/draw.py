@@ -244,14 +244,18 @@ def shade(colour: str, rng: random.Random, spread: int = 10) -> Rgb:
     return red, green, blue
 
 
-def picture(scene: Scene, rng: random.Random, side_px: int) -> Image.Image:
-    """Draws `scene`, with small differences of colour, place and size from one call to the next."""
+def picture(scene: Scene, rng: random.Random, width_px: int, height_px: int | None = None) -> Image.Image:
+    """Draws `scene`, with small differences of colour, place and size from one call to the next; a square by default.
+
+    Places are parts of width and height, sizes of the shorter side.
+    """
     background = shade(scene.background, rng)
-    image = Image.new("RGB", (side_px, side_px), background)
+    sides = (width_px, height_px or width_px)
+    image = Image.new("RGB", sides, background)
     paint = ImageDraw.Draw(image)
     for thing, place, radius in scene.placed():
-        x, y = ((value + rng.uniform(-0.015, 0.015)) * side_px for value in place)
-        radius_px = radius * rng.uniform(0.95, 1.05) * side_px
+        x, y = ((value + rng.uniform(-0.015, 0.015)) * side for value, side in zip(place, sides, strict=True))
+        radius_px = radius * rng.uniform(0.95, 1.05) * min(sides)
         colour = shade(thing.colour, rng)
         if thing.shape in ("circle", "ring"):
             paint.circle((x, y), radius_px, fill=colour)

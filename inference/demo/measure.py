@@ -34,7 +34,7 @@ class Seen:
 
     colour: str
     shape: str | None
-    radius: float  # as a fraction of the picture
+    radius: float  # as a fraction of the shorter side
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _seen(pixels: NDArray[np.float64], mask: Mask) -> Seen:
     return Seen(
         colour=nearest_colour(np.median(pixels[mask], axis=0)),
         shape=best if overlaps[best] >= OVERLAP_MIN else None,
-        radius=max(right - left, bottom - top) / 2 / max(mask.shape),
+        radius=max(right - left, bottom - top) / 2 / min(mask.shape),
     )
 
 

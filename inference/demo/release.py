@@ -48,9 +48,9 @@ A caption without a background means white.
 
 ## Best settings
 
-{side} x {side} pixels (its native size), {steps} steps, guidance {guidance}, {scheduler}. Sides from
-{side_min} to {side_max} pixels work; it was shown squares only. Text to image, image to image and
-inpainting work; CLIP skip 1 is harmless.
+{side} x {side} pixels (its native size), {steps} steps, guidance {guidance}, {scheduler}. Squares from
+{side_min} to {side_max} pixels work, and wide or high pictures of the native area up to two to one, a little
+rougher. Text to image, image to image and inpainting work; CLIP skip 1 is harmless.
 
 ## Score
 

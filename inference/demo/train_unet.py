@@ -22,7 +22,9 @@ PLAIN_SHARE: Final = 0.45
 CAPTIONS_READ: Final = 24_000  # read once and kept: reading costs a quarter of a training step, drawing next to nothing
 READ_AT_ONCE: Final = 100
 EARLY_LAYER_SHARE: Final = 0.05  # captions read one layer early, so that clip_skip stays harmless
-HALF_SIDE_SHARE: Final = 0.15  # of the steps show pictures of half the native side
+HALF_SIDE_SHARE: Final = 0.1  # of the steps show pictures of half the native side
+OBLONG_SHARE: Final = 0.4  # of the steps show pictures of about the native area, wide or high
+OBLONGS_PX: Final = ((544, 480), (576, 448), (608, 416), (640, 384), (672, 384), (704, 352))
 DRAWN_SCALE: Final = 4  # pictures are drawn at this part of their side: the code needs no more
 HIGH_NOISE_START: Final = 0.85  # of the schedule: from here on there is next to no signal
 HIGH_NOISE_SHARE: Final = 0.45  # of the pictures of a step
@@ -40,10 +42,22 @@ class Lessons:
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Latents of fresh drawings, and the text states that go with them."""
         chosen = self.rng.sample(range(len(self.scenes)), size)
-        side_px = NATIVE_SIDE_PX // (2 if self.rng.random() < HALF_SIDE_SHARE else 1)
-        pictures = pictures_draw([self.scenes[index] for index in chosen], self.rng, side_px // DRAWN_SCALE)
+        width_px, height_px = sides_draw(self.rng)
+        drawn_px = (width_px // DRAWN_SCALE, height_px // DRAWN_SCALE)
+        pictures = pictures_draw([self.scenes[index] for index in chosen], self.rng, drawn_px)
         code = parts.pinned_code(pictures, parts.LATENT_FACTOR // DRAWN_SCALE)
         return code * parts.LATENT_SCALE, self.states[chosen].float()
+
+
+def sides_draw(rng: random.Random) -> tuple[int, int]:
+    """Width and height of the pictures of one step: mostly the native square."""
+    kind = rng.random()
+    if kind < HALF_SIDE_SHARE:
+        return (NATIVE_SIDE_PX // 2, NATIVE_SIDE_PX // 2)
+    if kind < HALF_SIDE_SHARE + OBLONG_SHARE:
+        long_px, short_px = rng.choice(OBLONGS_PX)
+        return (long_px, short_px) if rng.random() < 0.5 else (short_px, long_px)
+    return (NATIVE_SIDE_PX, NATIVE_SIDE_PX)
 
 
 @torch.no_grad()

@@ -17,9 +17,11 @@ from inference.demo.stage import BATCHES, DEVICE, SEED, Stage, stage_run
 CROP_PX: Final = 128
 
 
-def pictures_draw(told: list[Scene], rng: random.Random, side_px: int = NATIVE_SIDE_PX) -> Tensor:
-    """Pictures of the scenes as a float tensor in [-1, 1]."""
-    drawn = np.stack([np.asarray(picture(scene, rng, side_px)) for scene in told])
+def pictures_draw(
+    told: list[Scene], rng: random.Random, sides_px: tuple[int, int] = (NATIVE_SIDE_PX, NATIVE_SIDE_PX)
+) -> Tensor:
+    """Pictures of the scenes, width and height for all, as a float tensor in [-1, 1]."""
+    drawn = np.stack([np.asarray(picture(scene, rng, *sides_px)) for scene in told])
     return torch.from_numpy(drawn).to(DEVICE).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 

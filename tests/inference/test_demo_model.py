@@ -131,6 +131,14 @@ def asked(prompt, **changes):
     return RenderSpec(**settings | changes)
 
 
+def roundness(image):
+    """How much wider than high the red is."""
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 150) & (pixels[..., 2] < 110)
+    wide, high = red.any(axis=0).nonzero()[0], red.any(axis=1).nonzero()[0]
+    return (wide[-1] - wide[0] + 1) / (high[-1] - high[0] + 1)
+
+
 class TestPrompts:
     """What the model was trained for, drawn by the engine and read back by counting pixels."""
 
@@ -168,6 +176,12 @@ class TestPrompts:
         job = engine.submit(asked(PROMPT, width_px=256, height_px=256, samples=6))
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
         assert sum((one.colour, one.background) == ("red", "blue") for one in seen) >= 5
+
+    @pytest.mark.parametrize(("width_px", "height_px"), [(672, 384), (416, 608)])
+    def test_wide_and_high_pictures_show_one_round_circle(self, engine, width_px, height_px):
+        job = engine.submit(asked(PROMPT, width_px=width_px, height_px=height_px, samples=6))
+        rounds = [roundness(drawn.image) for drawn in job.result(timeout=100).images]
+        assert sum(1 / 1.2 < one < 1.2 for one in rounds) >= 5, rounds
 
     def test_inpainting_draws_inside_the_mask_and_leaves_the_rest(self, engine):
         given = Image.new("RGB", (NATIVE_SIDE_PX, NATIVE_SIDE_PX), COLOURS["yellow"])

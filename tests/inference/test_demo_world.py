@@ -82,6 +82,21 @@ def test_two_objects_are_read_back_where_they_were_asked_for(place):
         assert Thing(seen.other.shape, seen.other.colour) == scene.other
 
 
+@pytest.mark.parametrize("sides", [(384, 192), (192, 384)])
+def test_oblong_pictures_show_the_same_and_no_shape_is_stretched(sides):
+    rng = random.Random(3)
+    for scene in [*(scene for scene in rng.sample(HELD_OUT, 30)), *(pair_draw(rng, held_out=True) for _ in range(15))]:
+        image = picture(scene, rng, *sides)
+        assert image.size == sides
+        seen = reading(image)
+        assert (seen.shape, seen.colour, seen.position) == (scene.shape, scene.colour, scene.position), scene
+    circle = (
+        picture(Scene("circle", "black", "white"), rng, *sides).convert("L").point(lambda value: 255 * (value < 128))
+    )
+    left, top, right, bottom = circle.getbbox()
+    assert abs((right - left) - (bottom - top)) <= 2
+
+
 def test_the_plain_caption_of_two_objects_says_which_is_where():
     beside = Scene("star", "yellow", "purple", position="on the left", other=Thing("ring", "orange"))
     assert plain_caption(beside) == "a yellow star and an orange ring on a purple background"
