@@ -65,7 +65,7 @@ class Loop:
     def run(self) -> None:
         while not self.closing:
             try:
-                idle = not self.turn()
+                idle = not self.turn() and not self.pool.may_order
                 self._receive(wait=idle)
             except Exception as error:
                 # Nothing may end this thread: it is the worker. Whoever was under way is told to try again.

@@ -161,6 +161,11 @@ class Pool:
             self.loading = ref
             self._orders.put(ref)
 
+    @property
+    def may_order(self) -> bool:
+        """Whether another `pump` could order a load: one is waited for, none is under way, and room was not missing."""
+        return bool(self.waiting) and self.loading is None and not self.blocked
+
     def forget(self, wanted: Iterable[PartRef]) -> None:
         """Drop orders that nobody wants any more."""
         keep = set(wanted)

@@ -34,6 +34,12 @@ class TestEngine:
         assert all(len(output.images) == 1 for output in outputs)
         assert all(output.run_ms >= 0 and output.gpu_time_ms > 0 for output in outputs)
 
+    def test_an_idle_engine_loads_what_comes_at_once(self, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("inference.engine.loop.IDLE_S", 30)
+        with Engine(EngineSettings(model_dir=model_dir, device="cpu", threads=1)) as fresh:
+            assert fresh.submit(spec(SD15)).result(timeout=20).images
+            assert fresh.preload(model("sd15-inpainting")).result(timeout=20) >= 0
+
     def test_a_spec_that_travelled_draws_the_same(self, engine: Engine) -> None:
         original = spec(SD15)
         travelled = RenderSpec.from_dict(original.to_dict())
