@@ -194,7 +194,7 @@ SOCIALACCOUNT_PROVIDERS = {
     for name in ("github", "google")
     if (client_id := env.str(f"{name.upper()}_CLIENT_ID", default=""))
 }
-# Only what the operator set up: they load an HTTP client of their own, five megabytes in every process.
+# Only what the operator set up: they load an HTTP client of their own, five megabytes of a process without pages.
 INSTALLED_APPS += [f"allauth.socialaccount.providers.{name}" for name in SOCIALACCOUNT_PROVIDERS]
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True

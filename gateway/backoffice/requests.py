@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, ApiKey
+from billing.entitlements import plan_name
 from billing.models import Hold, LedgerEntry
 from gateway.backoffice.access import Permission, StaffRequest, staff_page
-from gateway.backoffice.customers import plan_choices
 from gateway.backoffice.navigation import console_render
 from gateway.dashboard.pictures import PAID_BY, Shown
 from gateway.dashboard.requests import STATES, path_of, retention_days, timeline
@@ -159,7 +159,7 @@ def request_detail(request: StaffRequest, generation_id: int) -> HttpResponse:
         "key": ApiKey.objects.filter(pk=generation.key_id).first(),
         "path": path_of(generation),
         "worker_known": RenderWorker.objects.filter(pk=generation.worker).exists(),
-        "plan": dict(plan_choices(timezone.now())).get(generation.plan_code, generation.plan_code),
+        "plan": plan_name(generation.plan_code, generation.created_at),
         "timeline": timeline(generation),
         "hold": Hold.objects.filter(pk=generation.pk).first(),
         "entries": LedgerEntry.objects.filter(op_key=f"capture:{generation.pk}"),

@@ -1,5 +1,5 @@
-// Menus are <details>: this closes them on Escape, on a click elsewhere and when the focus leaves, and opens the documentation's list on wide
-// screens.
+// Menus are <details>: this closes them on Escape, on a click elsewhere and when the focus leaves, and opens the
+// documentation's list on wide screens.
 const open = () => document.querySelectorAll("details[data-menu][open]");
 
 document.addEventListener("keydown", (event) => {
