@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext
@@ -10,13 +11,25 @@ from django.utils.translation import gettext
 WORDS = frozenset({"reason", "scope"})
 
 
+# What changes from one phrase to the next of its kind.
+_SLOT = re.compile(r'"[^"]*"|\d+')
+
+
+def phrase_said(phrase: str) -> str:
+    """Words of ours in the reader's language. {} stands in the catalogue for each number and each quoted word."""
+    template, slots = _SLOT.sub("{}", phrase), _SLOT.findall(phrase)
+    if template.count("{") != len(slots):
+        return phrase  # braces of somebody else's
+    return gettext(template).format(*slots)
+
+
 def reason_said(reason: str) -> tuple[str, str]:
     """A reason in the reader's language, and what a library said of it in brackets, which has no translation."""
     ours, bracket, detail = reason.partition(" (")
-    return gettext(ours), detail.removesuffix(")") if bracket else ""
+    return phrase_said(ours), detail.removesuffix(")") if bracket else ""
 
 
-def _said(reason: str) -> str:
+def sentence_said(reason: str) -> str:
     ours, detail = reason_said(reason)
     return f"{ours} ({detail})" if detail else ours
 
@@ -38,7 +51,7 @@ class DomainError(Exception):
     @property
     def said(self) -> str:
         """The message in the reader's language, for pages. Programs are answered with `message`, which is English."""
-        fields = {name: _said(str(value)) if name in WORDS else value for name, value in self.fields.items()}
+        fields = {name: sentence_said(str(value)) if name in WORDS else value for name, value in self.fields.items()}
         return gettext(self._template()).format(**fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from accounts.models import Account, AccountEvent, Role, User
@@ -37,6 +38,23 @@ ACTIONS = (
 )
 # Their targets end in a role, which rows keep as its code.
 _OF_ROLES = frozenset({"invited", "joined", "changed the role of"})
+# What was changed, as rows name it and as pages do.
+_CHANGED = {
+    "name": _("name"),
+    "scopes": _("scopes"),
+    "model ids": _("models"),
+    "networks": _("networks"),
+    "origins": _("web pages"),
+    "calls per minute": _("calls per minute"),
+    "calls per day": _("calls per day"),
+    "queued calls": _("queued calls"),
+    "budget": _("budget"),
+    "warn": _("warning"),
+    "time zone": _("time zone"),
+    "retention days": _("days of keeping"),
+    "parameters in pictures": _("settings in pictures"),
+}
+_OF_CHANGES = frozenset({"changed the key", "changed settings:"})
 
 
 def event_record(
@@ -59,8 +77,11 @@ def events_of(account: Account) -> QuerySet[AccountEvent]:
 
 
 def target_text(event: AccountEvent) -> str:
-    """Whom or what it was done to, with roles as pages call them."""
-    before, colon, code = event.target.rpartition(": ")
-    if event.action in _OF_ROLES and code in Role.values:
-        return f"{before}{colon}{Role(code).label}"
+    """Whom or what it was done to, with roles and changes as pages call them."""
+    before, colon, end = event.target.rpartition(": ")
+    if event.action in _OF_ROLES and end in Role.values:
+        return f"{before}{colon}{Role(end).label}"
+    if event.action in _OF_CHANGES:
+        names = [gettext(_CHANGED.get(name, name)) for name in end.split(", ")]
+        return f"{before}{colon}{', '.join(names)}"
     return event.target

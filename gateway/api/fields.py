@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from inference.errors import InvalidRequest
 
 ABSENT = frozenset({"", "null", "none"})
@@ -64,7 +66,7 @@ class Fields:
             self.fault(names[0], "invalid", "must be a text", value)
             return default
         if len(value) > chars_max:
-            message = f"has {len(value)} characters; at most {chars_max} are accepted"
+            message = _("has {} characters; at most {} are accepted").format(len(value), chars_max)
             self.fault(names[0], "too_long", message, value, limit=chars_max)
             return default
         return value
@@ -142,7 +144,7 @@ class Fields:
         )
 
     def require(self, field: str) -> None:
-        self.fault(field, "required", "is required")
+        self.fault(field, "required", _("is required"))
 
     def adjust(self, field: str, asked: Any, used: Any, why: str) -> None:
         self.adjusted.append({"field": field, "asked": echo(asked), "used": used, "why": why})

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 from PIL import Image
 
 from gateway.api.fields import Fields
@@ -69,10 +70,12 @@ def sources_read(fields: Fields, names: tuple[str, ...], *, most: int, required:
             fields.require(names[0])
         return []
     if len(items) > most:
-        fields.fault(names[0], "too_many", f"has {len(items)} pictures; at most {most} are accepted", limit=most)
+        fields.fault(
+            names[0], "too_many", _("has {} pictures; at most {} are accepted").format(len(items), most), limit=most
+        )
         return []
     if not all(isinstance(item, str | bytes) for item in items):
-        fields.fault(names[0], "invalid", "must be an address, base64 or a file", value)
+        fields.fault(names[0], "invalid", _("must be an address, base64 or a file"), value)
         return []
     return [Source(names[0], item) for item in items]
 
@@ -111,7 +114,7 @@ def source_bytes(value: str | bytes, *, base_url: str, timeout_s: float) -> byte
     else:
         data = base64_bytes(value)
     if len(data) > MAX_BYTES:
-        raise Unusable(f"is larger than the {MAX_BYTES} bytes that are accepted")
+        raise Unusable(_("is larger than the {} bytes that are accepted").format(MAX_BYTES))
     return data
 
 
@@ -124,7 +127,7 @@ def base64_bytes(text: str) -> bytes:
     try:
         return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise Unusable("is neither an address (https://...) nor base64") from None
+        raise Unusable(_("is neither an address (https://...) nor base64")) from None
 
 
 def picture_open(data: bytes) -> Image.Image:
@@ -132,10 +135,11 @@ def picture_open(data: bytes) -> Image.Image:
     try:
         picture = image_open(data, max_pixels=MAX_PIXELS)
     except ImageInvalid as problem:
-        raise Unusable(f"cannot be used: {problem.fields['reason']}") from None
+        raise Unusable(f"{_('cannot be used')}: {problem.fields['reason']}") from None
     if min(picture.size) < INPUT_SIDE_PX_MIN:
         width_px, height_px = picture.size
-        raise Unusable(f"has {width_px}x{height_px} pixels; at least {INPUT_SIDE_PX_MIN} a side are needed")
+        few = _("has {}x{} pixels; at least {} a side are needed")
+        raise Unusable(few.format(width_px, height_px, INPUT_SIDE_PX_MIN))
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     return picture.convert("RGBA" if transparent else "RGB")
 
@@ -162,21 +166,21 @@ def _fetched(url: str, base_url: str, timeout_s: float) -> bytes:
     if not connection.in_atomic_block:
         connection.close()  # a slow server elsewhere must not keep one of the few connections
     if timeout_s <= 0:
-        raise Unusable("could not be fetched: the pictures of this call took too long together")
+        raise Unusable(f"{_('could not be fetched')}: {_('the pictures of this call took too long together')}")
     try:
         return http_fetch(url, max_bytes=MAX_BYTES, timeout_s=timeout_s, accept="image/*").body
     except (AddressRefused, FetchFailed) as problem:
-        raise Unusable(f"could not be fetched: {problem.fields['reason']}") from None
+        raise Unusable(f"{_('could not be fetched')}: {problem.fields['reason']}") from None
 
 
 def _own(key: str) -> bytes:
     expires_epoch_s = expiry_epoch_s(key)
     if expires_epoch_s is not None and expires_epoch_s <= timezone.now().timestamp():
-        raise Unusable("is a temporary link that has expired")
+        raise Unusable(_("is a temporary link that has expired"))
     try:
         return get_storage().read(key)
     except FileMissing:
-        raise Unusable("is the address of a picture here that is not finished, or no longer there") from None
+        raise Unusable(_("is the address of a picture here that is not finished, or no longer there")) from None
 
 
 def own_key(url: str, base_url: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_noop as _
 
 from gateway.api.fields import EXACT_BELOW, NO, Fields
 from gateway.api.profiles import Profile
@@ -25,7 +26,7 @@ def prompt_read(fields: Fields, profile: Profile, model: CatalogueModel, *, need
         fields.require("prompt")
     negative = fields.text("negative_prompt", default=profile.negative_prompt, chars_max=PROMPT_CHARS_MAX)
     if settings.PROMPT_BLOCKLIST and (word := prompts.blocked(prompt, settings.PROMPT_BLOCKLIST)):
-        fields.fault("prompt", "prompt_blocked", f'contains "{word}", which this service does not draw')
+        fields.fault("prompt", "prompt_blocked", _("contains {}, which this service does not draw").format(f'"{word}"'))
     prompt = with_trigger(prompt, model.trigger_words)
     return {"prompt": prompt, "negative_prompt": "" if model.family is Family.FLUX else negative}
 
@@ -47,7 +48,7 @@ def webhook_read(fields: Fields) -> str | None:
     try:
         url_checked(url, plain_http=False)
     except AddressRefused as problem:
-        fields.fault("webhook", "invalid_url", f"cannot be called: {problem.fields['reason']}", url)
+        fields.fault("webhook", "invalid_url", f"{_('cannot be called')}: {problem.fields['reason']}", url)
     return url
 
 

@@ -117,6 +117,6 @@ def compare_run(request: AccountRequest) -> HttpResponse:
         try:
             place(request, column.entry.model, operation="text2img", fields=fields, now=now)
         except DomainError as problem:
-            fault = fault_body(request, problem)
+            fault = fault_body(request, problem, column.entry.model)
             return compare_render(request, request.POST, fault=fault, status=answer_to(problem).status)
     return redirect(f"{reverse('dashboard:requests')}?from={int(now.timestamp())}")

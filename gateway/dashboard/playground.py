@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.errors import DomainError
+from accounts.errors import DomainError, phrase_said, sentence_said
 from accounts.models import ApiKey
 from accounts.selectors import key_by_lookup
 from accounts.services import key_create
@@ -40,7 +40,9 @@ from gateway.services import generation_cancel, generation_place
 from gateway.site.catalogue import model_at
 from gateway.site.context import base_url
 from gateway.site.model_pages import model_render
+from gateway.site.schema import fields_of
 from gateway.templatetags.units import ms, price
+from inference.errors import InvalidRequest
 from inference.models import Generation, ImageModel
 from inference.selectors import model_find
 
@@ -73,7 +75,7 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
             now=now,
         )
     except DomainError as problem:
-        body, status = fault_body(request, problem), answer_to(problem).status
+        body, status = fault_body(request, problem, model), answer_to(problem).status
         if scripted:
             return JsonResponse(body, status=status)
         return model_render(request, model, values=request.POST.dict(), fault=body, status=status)
@@ -82,9 +84,21 @@ def _run(request: AccountRequest, provider: str, slug: str) -> HttpResponse:
     return redirect("dashboard:request", generation_id=generation.pk)
 
 
-def fault_body(request: HttpRequest, problem: DomainError) -> dict[str, Any]:
+def fault_body(request: HttpRequest, problem: DomainError, model: ImageModel) -> dict[str, Any]:
     """A refusal as the API words it, with its message in the reader's language."""
-    return error_body(problem, request_id=getattr(request, "request_id", "")) | {"message": problem.said}
+    said = faults_said(problem.fields["faults"], model) if isinstance(problem, InvalidRequest) else problem.said
+    return error_body(problem, request_id=getattr(request, "request_id", "")) | {"message": said}
+
+
+def faults_said(faults: list[dict[str, Any]], model: ImageModel) -> str:
+    """What is wrong with a call, by the names that the form gives its fields and in the reader's language."""
+    labels = {field.name: gettext(field.label) for field in fields_of(model)}
+    sentences = []
+    for fault in faults:
+        what, colon, reason = fault["message"].removeprefix(fault["field"]).strip(" .").partition(": ")
+        subject = labels.get(fault["field"], fault["field"])
+        sentences.append(f"{subject} {phrase_said(what)}{colon}{sentence_said(reason) if reason else ''}.")
+    return " ".join(sentences)
 
 
 def place(

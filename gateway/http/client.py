@@ -312,19 +312,19 @@ def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Res
             location = response.headers.get("location")
             if response.status_code not in REDIRECT_STATUSES or not location:
                 if not response.is_success:
-                    raise FetchFailed(url=url, reason=f"it answered {response.status_code}")
+                    raise FetchFailed(url=url, reason=_("it answered {}").format(response.status_code))
                 if response.headers.get("content-encoding", "identity") != "identity":
-                    raise FetchFailed(url=url, reason="its answer is compressed although that was not asked for")
+                    raise FetchFailed(url=url, reason=_("its answer is compressed although that was not asked for"))
                 yield response, url
                 return
         url = urljoin(url, location)
-    raise FetchFailed(url=url, reason=f"it redirects more than {REDIRECTS_MAX} times")
+    raise FetchFailed(url=url, reason=_("it redirects more than {} times").format(REDIRECTS_MAX))
 
 
 def _promised_size_checked(response: httpx.Response, max_bytes: int, url: str) -> None:
     promised = response.headers.get("content-length", "")
     if promised.isdecimal() and int(promised[:18]) > max_bytes:
-        raise FetchFailed(url=url, reason=f"it is larger than {max_bytes} bytes")
+        raise FetchFailed(url=url, reason=_("it is larger than {} bytes").format(max_bytes))
 
 
 def _bounded(chunks: Iterable[bytes], max_bytes: int, url: str) -> Iterator[bytes]:
@@ -332,7 +332,7 @@ def _bounded(chunks: Iterable[bytes], max_bytes: int, url: str) -> Iterator[byte
     for chunk in chunks:
         size_bytes += len(chunk)
         if size_bytes > max_bytes:
-            raise FetchFailed(url=url, reason=f"it is larger than {max_bytes} bytes")
+            raise FetchFailed(url=url, reason=_("it is larger than {} bytes").format(max_bytes))
         yield chunk
 
 

@@ -27,6 +27,7 @@ FORMATS = {
     "BMP": ("bmp", "image/bmp"),
 }
 READERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+UNREADABLE = _("its format is none of PNG, JPEG, WEBP, GIF, BMP")
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 4096 * 4096
 FETCH_TIMEOUT_S = 15.0
@@ -62,7 +63,7 @@ def image_fetch(
 def image_check(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> FetchedImage:
     """The same for bytes that came in a request. Raises ImageInvalid."""
     if len(data) > max_bytes:
-        raise ImageInvalid(reason=f"it has {len(data)} bytes, the limit is {max_bytes}")
+        raise ImageInvalid(reason=_("it has {} bytes, the limit is {}").format(len(data), max_bytes))
     with _told(max_pixels):
         image = _decoded(data, max_pixels)
         width_px, height_px = image.size
@@ -82,7 +83,9 @@ def _decoded(data: bytes, max_pixels: int) -> Image.Image:
     width_px, height_px = image.size
     if width_px * height_px > max_pixels:
         raise ImageInvalid(
-            reason=f"it has {width_px} x {height_px} = {width_px * height_px} pixels, the limit is {max_pixels}"
+            reason=_("it has {} x {} = {} pixels, the limit is {}").format(
+                width_px, height_px, width_px * height_px, max_pixels
+            )
         )
     image.load()
     return image
@@ -94,8 +97,8 @@ def _told(max_pixels: int) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageInvalid(reason=f"it has more pixels than the limit of {max_pixels}") from None
+        raise ImageInvalid(reason=_("it has more pixels than the limit of {}").format(max_pixels)) from None
     except UnidentifiedImageError:
-        raise ImageInvalid(reason=f"its format is none of {', '.join(READERS)}") from None
+        raise ImageInvalid(reason=UNREADABLE) from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, OverflowError, IndexError, TypeError, KeyError):
         raise ImageInvalid(reason=_("it is broken or incomplete")) from None

@@ -88,7 +88,7 @@ def test_a_plain_form_leads_to_the_call_s_own_page(as_alice: Client) -> None:
 def test_bad_input_is_told_and_writes_nothing(as_alice: Client) -> None:
     answer = as_alice.post(RUN, FIELDS | {"width": "99999"}, headers=JSON)
     assert answer.status_code == 400
-    assert "width" in answer.json()["message"]
+    assert answer.json()["message"].startswith("Width is 99999; ")
     assert not Generation.objects.exists()
 
 
@@ -153,7 +153,9 @@ def test_pictures_come_as_files(as_alice: Client, operation: str, files: tuple[s
 def test_a_missing_picture_is_named(as_alice: Client) -> None:
     answer = as_alice.post(RUN, FIELDS | {"operation": "img2img"}, headers=JSON)
     assert answer.status_code == 400
-    assert "init_image" in answer.json()["message"]
+    assert answer.json()["message"] == "Picture is required."
+    page = as_alice.post(RUN, FIELDS | {"operation": "img2img"}, headers={"accept-language": "de"}).content.decode()
+    assert "Bild fehlt." in page
 
 
 def test_several_loras_with_their_weights_are_one_call(as_alice: Client) -> None:

@@ -15,6 +15,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone, translation
 
+from accounts.errors import sentence_said
 from accounts.models import Membership, Role
 from accounts.staff import StaffRole, staff_roles_set
 from billing import mails
@@ -325,6 +326,29 @@ class TestWhatStaysEnglish:
         page = shown(client, "/console/")
         assert '<html lang="en"' in page
         assert not [word for word in ("Guthaben", "Schlüssel", "Übersicht") if word in page]
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        ("it answered 404", "es kam die Antwort 404"),
+        ("it redirects more than 3 times", "es leitet mehr als 3-mal um"),
+        ("its host is not known ([Errno -2] unknown)", "der Rechnername ist nicht bekannt ([Errno -2] unknown)"),
+        ('contains "sand{0}", which this service does not draw', 'enthält "sand{0}"; das zeichnet dieser Dienst nicht'),
+        ("somebody's own {braces} and 7", "somebody's own {braces} and 7"),
+    ],
+)
+def test_reasons_with_numbers_and_quoted_words_are_german_too(english: str, german: str) -> None:
+    assert sentence_said(english) == english
+    with translation.override("de"):
+        assert sentence_said(english) == german
+
+
+def test_the_record_names_what_was_changed_in_german(client: Client, alice: Member) -> None:
+    client.force_login(alice.user)
+    client.post("/dashboard/profile/account", {"name": "Studio", "time_zone": "Europe/Berlin", "retention_days": "7"})
+    record = shown(client, "/dashboard/team/events")
+    assert "hat Einstellungen geändert: Name, Zeitzone, Tage der Aufbewahrung, Einstellungen in Bildern" in record
 
 
 def test_kinds_and_states_have_german_names() -> None:
