@@ -116,6 +116,8 @@ PLAYGROUND = (
     _("Try the same call again"),
     _("The mask is empty"),
     _("Picture pasted"),
+    _("{name} is no picture that can be read here: choose PNG, JPEG, WebP, GIF or BMP."),
+    _("There is no picture at this address."),
 )
 SCRIPTS = {"site": SITE, "playground": SITE + PLAYGROUND}
 

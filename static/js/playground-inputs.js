@@ -12,15 +12,36 @@ function fileSet(box, file) {
   input.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
+// What cannot be read here is told beside the field and never sent; null takes the word back.
+function refuse(box, text) {
+  const input = box.querySelector("input[type=file]");
+  const place = box.querySelector("[data-unread]");
+  place.hidden = text === null;
+  place.textContent = text ?? "";
+  input.setAttribute("aria-invalid", String(text !== null));
+  if (text === null) return;
+  input.value = "";
+  box.querySelector("[data-preview]").hidden = true;
+  box.closest("form").dispatchEvent(new Event("input"));
+  announce(text);
+}
+
+const noPicture = (file) => say("{name} is no picture that can be read here: choose PNG, JPEG, WebP, GIF or BMP.", { name: file.name });
+
 function preview(box) {
   const image = box.querySelector("[data-preview]");
-  const file = box.querySelector("input[type=file]").files[0];
+  const input = box.querySelector("input[type=file]");
+  const file = input.files[0];
+  refuse(box, file && !input.accept.split(",").includes(file.type) ? noPicture(file) : null);
+  if (file && !input.files.length) return;
   const text = box.querySelector("input[type=text]").value.trim();
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
   // Pictures of other hosts are fetched by the service alone: this page asks no other host.
   const source = file ? URL.createObjectURL(file) : text.startsWith("data:image/") || (text && localUrl(text)) ? text : "";
   image.hidden = source === "";
-  if (source) image.src = source;
+  if (!source) return;
+  image.onerror = () => refuse(box, file ? noPicture(file) : say("There is no picture at this address."));
+  image.src = source;
 }
 
 function masking(form) {
@@ -91,7 +112,7 @@ export function inputsStart(form) {
     box.addEventListener("drop", (event) => {
       event.preventDefault();
       delete box.dataset.over;
-      const file = [...event.dataTransfer.files].find((one) => one.type.startsWith("image/"));
+      const [file] = event.dataTransfer.files;
       const text = event.dataTransfer.getData("text/uri-list") || event.dataTransfer.getData("text/plain");
       if (file) fileSet(box, file);
       else if (text) inputUse(form, box.dataset.picture, text);
@@ -107,6 +128,15 @@ export function inputsStart(form) {
     announce(say("Picture pasted"));
   });
   masking(form);
+}
+
+// Whether nothing that was refused stands in the fields of this operation; else the first such field has the focus.
+export function inputsSound(form) {
+  const unread = form.querySelector("[data-picture]:not([hidden]) [data-unread]:not([hidden])");
+  if (!unread) return true;
+  unread.closest("[data-picture]").querySelector("input[type=file]").focus();
+  announce(unread.textContent);
+  return false;
 }
 
 // A picture by its address: those of this service need no upload.

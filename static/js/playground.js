@@ -3,7 +3,7 @@
 import { announce } from "./announce.js";
 import { dollars, paymentText } from "./money.js";
 import { codeShow, operationOf, replyShow } from "./playground-code.js";
-import { inputUse, inputsStart } from "./playground-inputs.js";
+import { inputUse, inputsSound, inputsStart } from "./playground-inputs.js";
 import { ask, becoming, cancel, follow, phase } from "./playground-jobs.js";
 import { fault, figure, make } from "./playground-results.js";
 import { numbers, say } from "./speech.js";
@@ -205,7 +205,7 @@ if (form) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    run();
+    if (inputsSound(form)) run();
   });
   part("cancel").addEventListener("click", stop);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) stop(); });

@@ -168,6 +168,35 @@ class TestThePlayground:
         expect(page.locator("[data-picture=init_image] [data-preview]")).to_be_visible()
         expect(page.locator("#api [data-language=request]")).to_contain_text("pasted.png as base64")
 
+    @pytest.mark.parametrize(
+        ("name", "kind", "data"),
+        [
+            ("notes.txt", "text/plain", b"words"),
+            ("broken.png", "image/png", b"no picture"),
+            ("a.svg", "image/svg+xml", b"<svg/>"),
+        ],
+    )
+    def test_a_file_that_is_no_picture_is_refused_beside_its_field(
+        self, new_page: NewPage, customer: dict[str, Any], name: str, kind: str, data: bytes
+    ) -> None:
+        page = new_page(storage_state=customer["state"])
+        page.goto("/models/local/demo")
+        page.locator("label", has_text="Image to image").click()
+        picture = page.locator("[data-picture=init_image]")
+        file = picture.locator("input[type=file]")
+        file.set_input_files([{"name": name, "mimeType": kind, "buffer": data}])
+        expect(picture.locator("[data-unread]")).to_have_text(
+            re.compile(f"^{name} is no picture that can be read here")
+        )
+        expect(picture.locator("[data-preview]")).to_be_hidden()
+        expect(file).to_have_value("")
+        expect(page.locator("#api [data-language=request]")).not_to_contain_text(name)
+        page.click("[data-run]")
+        expect(file).to_be_focused()
+        expect(page.locator("[data-progress]")).to_be_hidden()
+        picture.locator("input[type=text]").fill("https://example.com/a.png")
+        expect(picture.locator("[data-unread]")).to_be_hidden()
+
     def test_cancelling_leaves_nothing_charged_and_offers_another_try(
         self, new_page: NewPage, service: Service
     ) -> None:
