@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from inference import demo
 from inference.engine.spec import Family, Operation
 from inference.models import ImageModel
@@ -11,13 +13,20 @@ from inference.models import ImageModel
 GENERATION_OPERATIONS = [Operation.TEXT_TO_IMAGE.value, Operation.IMAGE_TO_IMAGE.value, Operation.INPAINT.value]
 
 
-TRAINED = (
+TRAINED = _(
     "A small model trained by this project on pictures that it draws itself: one or two coloured shapes on a coloured"
     " background, in three sizes and five places. It shows how the service works, on any machine."
 )
-RANDOM = (
+RANDOM = _(
     "A small model with random weights: it answers every prompt with a pattern. It shows how the service works, on any"
     " machine, until a trained model takes its place."
+)
+# What this row said before. An operator who wrote something else keeps it.
+FORMER = (
+    "A small model trained by this project on pictures that it draws itself: one coloured shape on a coloured"
+    " background, of three sizes, in five places. It shows how the service works, on any machine.",
+    "A small model trained by this project on pictures that it draws itself: coloured shapes and simple scenes. It"
+    " shows how the service works, on any machine.",
 )
 
 
@@ -48,7 +57,10 @@ def demo_model() -> dict[str, Any]:
 
 
 def catalogue_seed() -> int:
-    """Write what is missing; how many rows were written. Rows that exist are the operator's and stay as they are."""
+    """Write what is missing; how many rows were written. Rows that exist are the operator's and stay as they are, but
+    for a description of ours, which follows the model that is shipped."""
     row = demo_model()
-    _, created = ImageModel.objects.get_or_create(model_id=row["model_id"], defaults=row)
-    return int(created)
+    ours = {TRAINED, RANDOM, *FORMER} - {row["description"]}
+    _model, created = ImageModel.objects.get_or_create(model_id=row["model_id"], defaults=row)
+    described = ImageModel.objects.filter(model_id=row["model_id"], source=row["source"], description__in=ours)
+    return int(created) + described.update(description=row["description"])

@@ -1,4 +1,4 @@
-"""Load the plans, prices and models of a new installation. Running it again changes nothing that exists."""
+"""Load the plans, prices and models of a new installation. Running it again keeps what exists."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from inference.catalogue import catalogue_seed as inference_seed
 
 
 class Command(BaseCommand):
-    help = "Load the seeded plans, prices and models; existing rows stay as they are."
+    help = "Load the seeded plans, prices and models; existing rows stay, but for our own words on the demo model."
 
     def handle(self, *args: Any, **options: Any) -> None:
         written = billing_seed() + inference_seed()
