@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -63,6 +64,34 @@ class TestGetStarted:
         assert "_live_" in page  # the display form, with its middle left out
         assert not re.search(r"_live_\w{30}", page)
         assert (Account.objects.count(), ApiKey.objects.count()) == (1, 1)
+
+
+class TestAddresses:
+    @pytest.fixture
+    def dora(self, client: Client, db: None) -> User:
+        dora = User.objects.create_user("dora@example.org", "correct horse battery")
+        for email, verified in (("dora@example.org", True), ("two@example.org", True), ("new@example.org", False)):
+            EmailAddress.objects.create(user=dora, email=email, verified=verified, primary=email == dora.email)
+        client.force_login(dora)
+        return dora
+
+    def test_each_has_what_can_be_done_with_it(self, client: Client, dora: User) -> None:
+        page = client.get("/accounts/email/").content.decode()
+        found = {
+            row[0]: set(re.findall(r'name="action_(\w+)"', row[1]))
+            for row in re.findall(r'value="(\w+@[^"]+)">(.*?)</form>', page)
+        }
+        assert found == {
+            "dora@example.org": set(),
+            "two@example.org": {"primary", "remove"},
+            "new@example.org": {"send", "remove"},
+        }
+
+    def test_another_becomes_the_main_one_and_the_former_is_removed(self, client: Client, dora: User) -> None:
+        client.post("/accounts/email/", {"email": "two@example.org", "action_primary": ""})
+        client.post("/accounts/email/", {"email": "dora@example.org", "action_remove": ""})
+        left = dict(EmailAddress.objects.filter(user=dora).values_list("email", "primary"))
+        assert left == {"two@example.org": True, "new@example.org": False}
 
 
 class TestKeys:
