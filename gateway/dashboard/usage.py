@@ -138,6 +138,7 @@ def chart(account: Account, found: list[Cell], selection: Selection) -> dict[str
     return {
         "id": "usage",
         "title": selection.title,
+        "empty": "" if any(total for cells in values.values() for total, _calls in cells) else _nothing(selection),
         "unit": METRICS[selection.metric][1],
         "zone": str(selection.span.zone),
         "zoom": urlencode({**selection.query, "range": "custom"}),
@@ -156,6 +157,13 @@ def chart(account: Account, found: list[Cell], selection: Selection) -> dict[str
             for i, step in reversed(list(enumerate(steps)))
         ],
     }
+
+
+def _nothing(selection: Selection) -> str:
+    """In place of a chart that would be a bare line."""
+    return (
+        gettext("No call failed in this range.") if selection.metric == "errors" else gettext("Nothing in this range.")
+    )
 
 
 def _largest(counted: list[Cell], selection: Selection) -> list[Any]:

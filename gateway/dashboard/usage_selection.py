@@ -33,6 +33,14 @@ GROUPS = {
     "source": _("Paid by"),
     "status": _("Status"),
 }
+PARTS = {
+    "model_id": _("By model"),
+    "key_id": _("By key"),
+    "endpoint": _("By endpoint"),
+    "size": _("By size"),
+    "source": _("By what pays"),
+    "status": _("By status"),
+}
 CYCLES = {"cycle": _("This cycle"), "last": _("Last cycle")}
 RANGES = NAMES | CYCLES
 
@@ -49,6 +57,14 @@ class Selection:
     def part(self) -> str:
         """What the sums are taken by: models where the chart shows everything together."""
         return "model_id" if self.group == "none" else self.group
+
+    @property
+    def part_name(self) -> str:
+        return str(GROUPS[self.part])
+
+    @property
+    def part_title(self) -> str:
+        return str(PARTS[self.part])
 
     @property
     def title(self) -> str:

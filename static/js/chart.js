@@ -4,6 +4,8 @@
 import { announce } from "./announce.js";
 import { locale, numbers, say, usd } from "./speech.js";
 
+// Steps of an axis whose values are never fractions.
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].flatMap((unit) => [unit, 2 * unit, 5 * unit]);
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 4]];
 
 const colour = (element) => getComputedStyle(element).color;
@@ -73,7 +75,7 @@ function draw(figure) {
     scales: { x: { range: single ? (_, low, high) => [low - step / 2, high + step / 2] : undefined }, y: { range: (_, low, high) => (figure.dataset.unit === "percent" ? [0, 104] : [Math.min(low ?? 0, 0), (high || 1) * 1.08]) } },
     axes: [
       { stroke: axis, font, space: 64, grid: { show: false }, ticks: { stroke: grid, size: 4 }, ...timeAxis(zone, daily, monthly ? data[0] : null) },
-      { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text) },
+      { stroke: axis, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(text), ...(figure.dataset.unit === "usd" ? {} : { incrs: WHOLE }) },
     ],
     series: [{}, ...legend.map((item, i) => ({
       stroke: colour(item), width: single ? 0 : 2, dash: DASHES[i], points: { show: !single && data[0].length < 3 },

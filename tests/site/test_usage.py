@@ -199,6 +199,17 @@ def test_each_row_leads_to_its_calls_in_the_log(client: Client, alice: Member, t
 
 
 @time_machine.travel(NOW, tick=False)
+@time_machine.travel(NOW, tick=False)
+def test_what_did_not_happen_is_said_and_not_drawn(client: Client, alice: Member) -> None:
+    UsageBucket.objects.bulk_create([bucket(alice.account, NOW.replace(minute=0))])
+    client.force_login(alice.user)
+    page = client.get("/dashboard/usage?metric=errors&group=key_id").content.decode()
+    assert "No call failed in this range." in page
+    assert "data-chart" not in page
+    assert '<h2 id="parts-title">By key</h2>' in page
+    assert "data-chart" in client.get("/dashboard/usage?metric=calls").content.decode()
+
+
 def test_outcomes_have_the_names_that_other_pages_give_them(client: Client, alice: Member, traffic: int) -> None:
     client.force_login(alice.user)
     page = client.get("/dashboard/usage?range=90d&group=status", headers={"accept-language": "de"}).content.decode()
