@@ -66,17 +66,17 @@ class LimitsForm(forms.Form):
     """Marks and limits of the account's own choice. Empty means none."""
 
     continue_from_funds = forms.BooleanField(label=_("Go on from funds where my plan ends"), required=False)
-    spend_warn = Dollars(label=_("Tell me at, US$ a month"), required=False)
+    spend_warn = Dollars(label=_("Warn me at, US$ a month"), required=False)
     spend_limit = Dollars(
         label=_("Stop at, US$ a month"), required=False, help_text=_("Calls beyond it are refused with 402.")
     )
-    low_balance = Dollars(label=_("Tell me when less is left, US$"), required=False)
+    low_balance = Dollars(label=_("Warn me when the balance falls below, US$"), required=False)
 
     alert_url = forms.CharField(
-        label=_("Post these to, https address"),
+        label=_("Also post to"),
         required=False,
         max_length=2000,
-        help_text=_("Signed like your webhooks. The mails come all the same."),
+        help_text=_("The warnings go there too, signed like your webhooks."),
         widget=forms.URLInput(attrs={"placeholder": "https://example.com/alerts"}),
     )
 

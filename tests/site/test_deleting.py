@@ -79,7 +79,7 @@ class TestDeleted:
         assert as_alice.get(f"/dashboard/gallery.zip?id={delivered.pk}").status_code == 404
 
     def test_the_overview_says_so_where_its_prompt_stood(self, as_alice: Client, delivered: Generation) -> None:
-        cell = '<td data-label="Prompt">'
+        cell = '<td class="sentence" data-label="Prompt">'
         assert f"{cell}a red circle" in as_alice.get("/dashboard").content.decode()
         delete(as_alice, delivered)
         assert f'{cell}<span class="dim">Deleted</span>' in as_alice.get("/dashboard").content.decode()

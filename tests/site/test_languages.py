@@ -98,7 +98,7 @@ class TestPagesOfAnAccount:
             "Heute noch frei",
             "Erste Schritte",
             "Noch keine Bilder",
-            "Einen Schlüssel machen",
+            "Schlüssel erstellen",
         ):
             assert text in page
         assert '<html lang="de"' in page
