@@ -280,7 +280,7 @@ class Traffic:
     def _fail(self, generation: Generation, at: datetime) -> None:
         code, message = self.random.choice(
             (
-                ("out_of_memory", "The picture does not fit into the memory of the render worker."),
+                ("out_of_memory", "The device's memory does not suffice for this picture. Ask for a smaller one."),
                 ("render_lost", "The picture could not be rendered: its render worker was lost several times."),
                 ("render_failed", "The picture could not be rendered."),
             )

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+from accounts.errors import phrase_said
 from inference.engine.parameters import parameters_text, settings_used
 from inference.engine.spec import RenderSpec
 from inference.models import Generation, GenerationState
@@ -38,6 +39,15 @@ PAID_BY = {
     "funds": _("Funds"),
     "postpaid": _("Invoiced"),
 }
+# What the engine says most when a picture fails; the engine itself knows no languages. Rarer words stay as they are.
+FAILURES = (
+    gettext_noop("The device's memory does not suffice for this picture. Ask for a smaller one."),
+    gettext_noop("The job was not done within {} s."),
+    gettext_noop("The model produced values that are no numbers."),
+    gettext_noop("The render worker restarts."),
+    gettext_noop("The safety checker is not installed, and this worker delivers no picture unchecked."),
+    gettext_noop("mask_image: it has no white part, so nothing would be painted."),
+)
 # What the engine says a picture was drawn with, by the names that its file keeps; pages look them up.
 SETTINGS = (
     gettext_noop("Steps"),
@@ -90,6 +100,16 @@ class Shown:
     @property
     def word(self) -> Any:
         return WORDS[GenerationState(self.generation.state)]
+
+    @property
+    def problem(self) -> str:
+        """Why it did not deliver, in the reader's language; empty when it did."""
+        return phrase_said(self.generation.error_message) if self.generation.error_message else ""
+
+    @property
+    def problem_tone(self) -> str:
+        """What somebody stopped did not go wrong."""
+        return "info" if self.generation.state == GenerationState.CANCELLED else "bad"
 
     @property
     def prompt(self) -> str:

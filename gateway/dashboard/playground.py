@@ -178,7 +178,7 @@ def job_json(request: AccountRequest, generation: Generation) -> dict[str, Any]:
         "step": generation.step,
         "steps": generation.steps,
         "preview": reply.get("preview"),
-        "error": gettext(generation.error_message),
+        "error": shown.problem,
         "code": generation.error_code,
         "charged": price(generation.charged_microusd),
         "paid_by": shown.paid_by,

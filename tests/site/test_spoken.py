@@ -22,7 +22,7 @@ from billing import mails
 from billing.models import EntryKind
 from billing.services import funds_grant
 from billing.wording import dollars_entered, dollars_to_enter
-from gateway.dashboard.pictures import WORDS
+from gateway.dashboard.pictures import FAILURES, WORDS
 from gateway.site.speech import PLAYGROUND, SITE, script_words
 from gateway.templatetags import units
 from inference.models import Generation
@@ -342,6 +342,21 @@ def test_reasons_with_numbers_and_quoted_words_are_german_too(english: str, germ
     assert sentence_said(english) == english
     with translation.override("de"):
         assert sentence_said(english) == german
+
+
+def test_what_the_engine_says_most_is_its_own_sentence() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "inference").rglob("*.py"))
+    assert [text for text in FAILURES if text.split("{}")[0] not in sources] == []
+
+
+def test_a_call_that_was_stopped_is_no_error(client: Client, alice: Member) -> None:
+    client.force_login(alice.user)
+    client.post("/playground/run/local/demo", {"prompt": "a red circle"})
+    call = Generation.objects.get(account_id=alice.account.pk)
+    client.post(f"/dashboard/requests/{call.pk}/cancel")
+    page = shown(client, f"/dashboard/requests/{call.pk}")
+    assert "Dieser Aufruf wurde abgebrochen." in page
+    assert "alert-bad" not in page
 
 
 def test_the_record_names_what_was_changed_in_german(client: Client, alice: Member) -> None:
