@@ -124,7 +124,7 @@ class KeyForm(forms.Form):
                 ipaddress.ip_network(text, strict=False)
             except ValueError:
                 raise ValidationError(
-                    gettext("%(text)s is neither an address nor a network.") % {"text": text}
+                    gettext('"%(text)s" is neither an address nor a network.') % {"text": text}
                 ) from None
         return tuple(asked)
 
