@@ -7,6 +7,7 @@ from typing import Any
 from allauth.account import forms as allauth_forms
 from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.totp import forms as totp_forms
+from allauth.mfa.webauthn import forms as webauthn_forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
@@ -76,6 +77,15 @@ class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
         super().__init__(*args, **kwargs)
         self.fields["code"].label = _("Code of the app")
         self.fields["code"].widget.attrs["inputmode"] = "numeric"
+
+
+class AddKeyForm(_Plain, webauthn_forms.AddWebAuthnForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["passwordless"].label = _("Use it as a passkey")
+        self.fields["passwordless"].help_text = _(
+            "It then opens your account without the password, and asks for your finger, your face or a PIN."
+        )
 
 
 class SignupForm(_Plain, _DomainChecked, allauth_forms.SignupForm):

@@ -175,7 +175,11 @@ ACCOUNT_FORMS = {
     "change_password": "accounts.forms.ChangePasswordForm",
     "reauthenticate": "accounts.forms.ReauthenticateForm",
 }
-MFA_FORMS = {"authenticate": "accounts.forms.SecondStepForm", "activate_totp": "accounts.forms.ActivateAppForm"}
+MFA_FORMS = {
+    "authenticate": "accounts.forms.SecondStepForm",
+    "activate_totp": "accounts.forms.ActivateAppForm",
+    "add_webauthn": "accounts.forms.AddKeyForm",
+}
 ACCOUNT_SESSION_REMEMBER = True
 # Known addresses get a mail instead of an error, so that nobody can ask which addresses have accounts here.
 ACCOUNT_PREVENT_ENUMERATION = True

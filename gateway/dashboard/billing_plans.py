@@ -59,7 +59,7 @@ def _facts(plan: Plan, terms: Terms) -> list[tuple[str, str]]:
         (_("Covered without a limit"), _unlimited(terms)),
         (_("Calls of a period"), number(plan.period_calls) if plan.period_calls is not None else _("None")),
         (_("Free calls a UTC day"), number(terms.free_calls_per_day) if terms.free_calls_per_day else _("None")),
-        (_("Beyond all that"), _("Nothing is") if terms.covers("*") else beyond),
+        (_("Beyond all that"), _("All is covered") if terms.covers("*") else beyond),
         (_("Calls a minute"), number(terms.calls_per_minute)),
         (_("Calls queued at once"), number(terms.queued_calls)),
         (_("Render workers"), _("Your own") if terms.dedicated_workers else _("Shared")),

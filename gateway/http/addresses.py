@@ -83,7 +83,7 @@ def url_checked(url: str, *, plain_http: bool | None = None) -> SplitResult:
     `plain_http` None follows ALLOW_HTTP_URLS; False demands https, but for a machine that speaks to itself.
     """
     if len(url) > URL_LENGTH_MAX:
-        raise AddressRefused(url=url[:100] + "...", reason=f"it is longer than {URL_LENGTH_MAX} characters")
+        raise AddressRefused(url=url[:100] + "...", reason=_("it is longer than {} characters").format(URL_LENGTH_MAX))
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -104,7 +104,7 @@ def _fault(url: str, parts: SplitResult, port: int | None, schemes: tuple[str, .
     if parts.username is not None or parts.password is not None:
         return _("it contains a user name or a password")
     if port is not None and port not in (80, 443) and port < PORT_UNPRIVILEGED_MIN:
-        return f"its port {port} is not one that serves web pages"
+        return _("its port {} is not one that serves web pages").format(port)
     address = _literal(parts.hostname)
     if address is not None and not address_allowed(address, exceptions=address_exceptions()):
         return _("it is not on the public internet")

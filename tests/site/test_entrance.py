@@ -107,6 +107,25 @@ class TestTheSecondStep:
         answer = client.post("/accounts/2fa/authenticate/", {"code": kept.get_unused_codes()[0]})
         assert answer.headers["Location"] == "/dashboard"
 
+    def test_keys_are_listed_renamed_and_removed_in_the_site_s_own_words(
+        self, client: Client, confirmed: Member
+    ) -> None:
+        client.force_login(confirmed.user)
+        client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+        assert "Als Passkey benutzen" in text_of(client.get("/accounts/2fa/webauthn/add/", headers=DE))
+        key = Authenticator.objects.create(
+            user=confirmed.user,
+            type=Authenticator.Type.WEBAUTHN,
+            data={"name": "Blue key", "credential": {"clientExtensionResults": {"credProps": {"rk": True}}}},
+        )
+        listed = text_of(client.get("/accounts/2fa/webauthn/", headers=DE))
+        for words in ("Blue key", "Passkey", "nie benutzt", "Umbenennen"):
+            assert words in listed
+        client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/edit/", {"name": "Red key"})
+        assert "Remove Red key?" in text_of(client.get(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/"))
+        client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
+        assert "There is none yet." in text_of(client.get("/accounts/2fa/webauthn/"))
+
     def test_its_codes_are_shown_renewed_and_its_app_removed(self, client: Client, guarded: Member) -> None:
         client.force_login(guarded.user)
         client.post("/accounts/reauthenticate/", {"password": PASSWORD})
