@@ -109,10 +109,11 @@ def _has(value: Any, wanted: str) -> bool:
 
 def _facet(key: str, chosen: str, counts: Counter[str], names: Mapping[str, str]) -> Facet:
     order = list(names)
-    values = sorted(counts, key=lambda value: (order.index(value) if value in order else len(order), value))
-    options = [
-        Option(value, gettext(names.get(value, value)) or gettext("Not stated"), counts[value]) for value in values
-    ]
+    # What states none of it cannot be asked for: no value of an address means every model.
+    values = sorted(
+        filter(None, counts), key=lambda value: (order.index(value) if value in order else len(order), value)
+    )
+    options = [Option(value, gettext(names.get(value, value)), counts[value]) for value in values]
     return Facet(key=key, title=gettext(TITLES[key]), chosen=chosen, options=options)
 
 

@@ -58,7 +58,13 @@ def price(amount_microusd: int | None) -> str:
     amount = int(amount_microusd)
     if amount % 10_000 == 0 and (amount == 0 or abs(amount) >= MICROUSD_PER_USD):
         return dollars(amount, places=2)
-    return dollars(amount, places=4 if amount % 100 == 0 else 6)
+    return aligned(amount)
+
+
+@register.filter
+def aligned(amount_microusd: int) -> str:
+    """An exact amount in a column of others, whose points stand under each other: 25000000 -> $25.0000."""
+    return dollars(int(amount_microusd), places=4 if int(amount_microusd) % 100 == 0 else 6)
 
 
 @register.filter

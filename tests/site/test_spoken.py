@@ -199,6 +199,7 @@ class TestMoneyAndDays:
             ("money", 1_234_500_000, "$1,234.50", "1.234,50\N{NO-BREAK SPACE}$"),
             ("money", -2_500_000, "\N{MINUS SIGN}$2.50", "\N{MINUS SIGN}2,50\N{NO-BREAK SPACE}$"),
             ("price", 4_700, "$0.0047", "0,0047\N{NO-BREAK SPACE}$"),
+            ("aligned", 25_000_000, "$25.0000", "25,0000\N{NO-BREAK SPACE}$"),
             ("whole_usd", 47_000_000, "$47", "47\N{NO-BREAK SPACE}$"),
             ("plain_usd", 25_000_000, "25.00", "25.00"),
             ("number", 12_000, "12,000", "12.000"),
