@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from allauth.account import forms as allauth_forms
@@ -13,18 +14,24 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+LABELS: Mapping[str, Any] = {"email": _("E-mail"), "login": _("E-mail")}
+NEW_PASSWORD: Mapping[str, Any] = {"password1": _("New password"), "password2": _("New password again")}
+
 
 class _Plain:
-    """One word for an address everywhere, and no placeholders: they vanish when one types, and say nothing new."""
+    """Our words for its fields, and no placeholders: they vanish when one types, and say nothing new."""
 
     fields: dict[str, Any]
+    labels: Mapping[str, Any] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.widget.attrs.pop("placeholder", None)
-            if name in ("email", "login"):
-                field.label = _("E-mail")
+            field.label = self.labels.get(name) or LABELS.get(name) or field.label
+        # allauth says the rules of new passwords one by one.
+        if "password1" in self.fields:
+            self.fields["password1"].help_text = _("At least 10 characters. A sentence is a good password.")
 
 
 class LoginForm(_Plain, allauth_forms.LoginForm):
@@ -61,11 +68,15 @@ class ReauthenticateForm(_Plain, allauth_forms.ReauthenticateForm):
 
 
 class ChangePasswordForm(_Plain, allauth_forms.ChangePasswordForm):
-    pass
+    labels = {**NEW_PASSWORD, "oldpassword": _("Current password")}
+
+
+class SetPasswordForm(_Plain, allauth_forms.SetPasswordForm):
+    labels = NEW_PASSWORD
 
 
 class ResetPasswordKeyForm(_Plain, allauth_forms.ResetPasswordKeyForm):
-    pass
+    labels = NEW_PASSWORD
 
 
 class SecondStepForm(_Plain, mfa_forms.AuthenticateForm):
@@ -80,15 +91,18 @@ class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
 
 
 class AddKeyForm(_Plain, webauthn_forms.AddWebAuthnForm):
+    labels = {"name": _("Name"), "passwordless": _("Use it as a passkey")}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["passwordless"].label = _("Use it as a passkey")
         self.fields["passwordless"].help_text = _(
             "It then opens your account without the password, and asks for your finger, your face or a PIN."
         )
 
 
+class RenameKeyForm(_Plain, webauthn_forms.EditWebAuthnForm):
+    labels = {"name": _("Name")}
+
+
 class SignupForm(_Plain, _DomainChecked, allauth_forms.SignupForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["password1"].help_text = _("At least 10 characters. A sentence is a good password.")
+    pass

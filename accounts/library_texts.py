@@ -23,7 +23,6 @@ LIBRARY_TEXTS = (
     ),
     _("Your account has no password set up."),
     _("Your account has no verified email address."),
-    _("Do you really want to remove the selected email address?"),
     _("Your password has been changed."),
     _("Your email address is still pending verification."),
     _('Please confirm that <a href="mailto:%(email)s">%(email)s</a> is an email address for user %(user_display)s.'),
@@ -31,21 +30,9 @@ LIBRARY_TEXTS = (
         "This email confirmation link expired or is invalid. Please"
         ' <a href="%(email_url)s">issue a new email confirmation request</a>.'
     ),
-    _("Are you sure you want to sign out?"),
     _("You have confirmed %(email)s."),
-    _("You have signed out."),
     _("You are already logged in as %(user_display)s."),
-    _(
-        "You currently do not have any email address set up. You should really add an email address so you can receive"
-        " notifications, reset your password, etc."
-    ),
     _("Verify Your Email Address"),
-    _("You are about to connect a new third-party account from %(provider)s."),
-    _("You are about to sign in using a third-party account from %(provider)s."),
-    _(
-        "You are about to use your %(provider_name)s account to login to\n%(site_name)s. As a final step, please"
-        " complete the following form:"
-    ),
     _(
         "You are receiving this email because you or someone else tried to signup for an\naccount using email"
         " address:\n\n%(email)s\n\nHowever, an account using that email address already exists.  In case you"

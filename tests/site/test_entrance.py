@@ -101,7 +101,7 @@ class TestTheSecondStep:
         client.post("/accounts/login/", {"login": guarded.user.email, "password": PASSWORD})
         page = text_of(client.get("/accounts/2fa/authenticate/", headers=DE))
         assert "Der zweite Schritt" in page
-        assert 'id="mfa_webauthn_authenticate"' in page
+        assert "mfa_webauthn_authenticate" not in page, "a key is offered to somebody who has none"
         assert "Incorrect code" in text_of(client.post("/accounts/2fa/authenticate/", {"code": "000000"}))
         kept = Authenticator.objects.get(user=guarded.user, type=Authenticator.Type.RECOVERY_CODES).wrap()
         answer = client.post("/accounts/2fa/authenticate/", {"code": kept.get_unused_codes()[0]})
@@ -140,6 +140,38 @@ class TestTheSecondStep:
             assert words in text_of(answer)
         client.post("/accounts/2fa/totp/deactivate/")
         assert not Authenticator.objects.filter(user=guarded.user, type=Authenticator.Type.TOTP).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "english", "german"),
+    [
+        ("/accounts/password/change/", "Change the password", "Bisheriges Passwort"),
+        ("/accounts/email/", "E-mail addresses", "Hauptadresse"),
+        ("/accounts/logout/", "Log out", "Abmelden"),
+        ("/accounts/2fa/webauthn/", "There is none yet.", "Noch gibt es keinen."),
+        ("/accounts/2fa/webauthn/add/", "Use it as a passkey", "Als Passkey benutzen"),
+    ],
+)
+def test_allauth_s_pages_speak_our_words(
+    client: Client, confirmed: Member, path: str, english: str, german: str
+) -> None:
+    client.force_login(confirmed.user)
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    page = text_of(client.get(path)).partition("<main")[2]
+    assert english in page
+    assert not re.search(r"(Change|Current|New) Password|Email\b|Sign Out|Security Key", page)
+    assert german in text_of(client.get(path, headers=DE))
+
+
+def test_who_has_no_password_sets_one(client: Client, confirmed: Member) -> None:
+    confirmed.user.set_unusable_password()
+    confirmed.user.save()
+    client.force_login(confirmed.user)
+    assert "Set a password" in text_of(client.get("/accounts/password/change/", follow=True))
+    new = {"password1": "a newer sentence it is", "password2": "a newer sentence it is"}
+    client.post("/accounts/password/set/", new)
+    confirmed.user.refresh_from_db()
+    assert confirmed.user.check_password(new["password1"])
 
 
 @pytest.mark.usefixtures("catalogue")
