@@ -180,7 +180,8 @@ def job_json(request: AccountRequest, generation: Generation) -> dict[str, Any]:
         "preview": reply.get("preview"),
         "error": shown.problem,
         "code": generation.error_code,
-        "charged": price(generation.charged_microusd),
+        # It stands under each of the pictures, which cost the same.
+        "charged": price(generation.charged_microusd // max(generation.images_delivered, 1)),
         "paid_by": shown.paid_by,
         "took": ms(shown.total_ms),
         "url": shown.url,

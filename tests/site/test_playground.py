@@ -184,6 +184,12 @@ def test_the_job_carries_the_reply_that_the_api_would_give(as_alice: Client) -> 
     assert (job["reply"]["status"], job["reply"]["id"]) == ("processing", int(job["id"]))
 
 
+def test_each_picture_says_what_it_cost_and_not_what_all_did(as_alice: Client) -> None:
+    job = as_alice.post(RUN, FIELDS | {"samples": "4"}, headers=JSON).json()
+    Generation.objects.update(charged_microusd=8_000, images_delivered=4)
+    assert as_alice.get(f"/playground/jobs/{job['id']}").json()["charged"] == "$0.0020"
+
+
 class TestWhatPays:
     def told(self, client: Client) -> str:
         found = re.search(r"<span data-after[^>]*>(.*?)</span>", client.get("/models/local/demo").content.decode())
