@@ -26,6 +26,8 @@ from billing.revenue import month_number, months_reopen, plan_paid
 from billing.services import funds_grant, plan_assign
 from billing.topups import topup_credit
 from gateway.api.authentication import caller_authenticate
+from gateway.api.last_use import flush as last_uses_write
+from gateway.api.last_use import key_used
 from gateway.refusals import Refusals
 from gateway.services import account_open, generation_abort, generation_cancel, generation_place, generation_settle
 from inference.engine.spec import ModelRef, Operation, RenderedImage, RenderResult, RenderSpec
@@ -105,6 +107,7 @@ class Traffic:
                 chosen = self.random.choices(there, weights=[customer.share for customer in there])[0]
                 with transaction.atomic():
                     self._call(chosen, at)
+        last_uses_write()
         # All of it lies in the past: a month that had ended was folded without it.
         months_reopen(*range(month_number(self.start), month_number(self.now)))
         return self.made
@@ -226,6 +229,7 @@ class Traffic:
                 self._top_up(customer, at)
             return
         self.made.calls += 1
+        key_used(key_id=caller.key_id, address=ADDRESS, endpoint=placed.generation.endpoint, now=at)
         self._render(placed.generation, at)
 
     def _order(self, customer: Customer, at: datetime) -> Any:

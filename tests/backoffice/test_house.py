@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import Account
+from accounts.models import Account, ApiKey
 from billing.models import EntryKind, LedgerEntry, Plan, Price, RevenueMonth, Wallet
 from billing.pricing import price_in_force
 from billing.revenue import month_number
@@ -305,6 +305,8 @@ class TestDemoTraffic:
         assert ended.count() == Generation.objects.count() > 20
         assert len({row.date() for row in Generation.objects.values_list("created_at", flat=True)}) >= 5
         assert LedgerEntry.objects.filter(kind=EntryKind.TOP_UP).exists()
+        used = set(Generation.objects.values_list("key_id", flat=True))
+        assert set(ApiKey.objects.exclude(last_used_at=None).values_list("pk", flat=True)) == used
 
     def test_its_month_is_in_the_revenue_though_ended_months_were_folded(self, catalogue: None) -> None:
         now = timezone.now()
