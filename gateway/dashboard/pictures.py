@@ -48,6 +48,18 @@ FAILURES = (
     gettext_noop("The safety checker is not installed, and this worker delivers no picture unchecked."),
     gettext_noop("mask_image: it has no white part, so nothing would be painted."),
 )
+# And what it notes of pictures that it did draw.
+NOTES = (
+    gettext_noop("deterministic: every picture was drawn in forwards of its own."),
+    gettext_noop("The size was rounded down to a multiple of {} px."),
+    gettext_noop("{} x {} px is far below the {} x {} px that this model was made for: expect odd pictures."),
+    gettext_noop("{} x {} px is far above the {} x {} px that this model was made for: expect odd pictures."),
+    gettext_noop("Only the first {} tokens of the prompt were read."),
+    gettext_noop("Only the first picture of init_image was used."),
+    gettext_noop("negative_prompt had no effect: guidance_scale is not above {}."),
+    gettext_noop("The picture was not checked: no safety checker is installed."),
+    gettext_noop("The picture was enlarged by resampling: no upscaler is installed."),
+)
 # What the engine says a picture was drawn with, by the names that its file keeps; pages look them up.
 SETTINGS = (
     gettext_noop("Steps"),

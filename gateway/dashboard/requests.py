@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.errors import phrase_said
 from accounts.models import Account
 from accounts.selectors import keys_of
 from billing.entitlements import plan_name
@@ -148,7 +149,7 @@ def request_detail(request: AccountRequest, generation_id: int) -> HttpResponse:
         "replay": curl_call(
             base_url=base_url(request), key="$API_KEY", body=generation.asked, path=path_of(generation)
         ),
-        "notes": (generation.result or {}).get("notes", []),
+        "notes": [phrase_said(note) for note in (generation.result or {}).get("notes", [])],
         "used": (generation.result or {}).get("used", {}),
         "may_change": request.role in MAKERS,
         "model": ImageModel.objects.filter(model_id=generation.model_id, published=True).first(),

@@ -19,20 +19,22 @@ document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
   if (!question || form.dataset.sure !== undefined) return;
   event.preventDefault();
-  confirmed(question, event.submitter?.textContent ?? say("Go on")).then((sure) => {
+  const danger = event.submitter?.matches(".button-danger, .button-danger-second");
+  confirmed(question, event.submitter?.textContent ?? say("Go on"), danger).then((sure) => {
     if (!sure) return;
     form.dataset.sure = "";
     form.requestSubmit(event.submitter);
   });
 });
 
-export function confirmed(question, action) {
+// The answer is red where the button that asked was.
+export function confirmed(question, action, danger = false) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-label", say("Please confirm"));
   const text = Object.assign(document.createElement("p"), { className: "dialog-body", textContent: question });
   const form = Object.assign(document.createElement("form"), { method: "dialog", className: "dialog-foot" });
   const no = Object.assign(document.createElement("button"), { className: "button button-second", value: "", textContent: say("Cancel") });
-  const yes = Object.assign(document.createElement("button"), { className: "button button-danger", value: "yes", textContent: action.trim() });
+  const yes = Object.assign(document.createElement("button"), { className: danger ? "button button-danger" : "button", value: "yes", textContent: action.trim() });
   form.append(no, yes);
   dialog.append(text, form);
   document.body.append(dialog);

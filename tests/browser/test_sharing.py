@@ -20,6 +20,7 @@ def test_a_result_is_shared_seen_revoked_and_deleted(new_page: NewPage, service:
     page.click("[data-run]")
     expect(page.locator("[data-pictures] img")).to_have_count(1)
     page.locator("[data-pictures] button", has_text="Share").click()
+    expect(page.locator("dialog .button-danger")).to_have_count(0)
     page.locator("dialog button", has_text="Make the link").click()
     link = page.locator("[data-pictures] a", has_text="Shared link").get_attribute("href")
     assert link
@@ -34,7 +35,7 @@ def test_a_result_is_shared_seen_revoked_and_deleted(new_page: NewPage, service:
     other = new_page(storage_state=page.context.storage_state())
     other.goto("/dashboard/shares")
     other.locator("main button", has_text="Revoke").click()
-    other.locator("dialog button", has_text="Revoke").click()
+    other.locator("dialog .button-danger", has_text="Revoke").click()
     expect(other.locator("main")).to_contain_text("Nothing is shared")
     gone = stranger.goto(link)
     assert gone is not None
