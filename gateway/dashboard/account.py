@@ -36,10 +36,13 @@ def profile(request: AccountRequest) -> HttpResponse:
 
 def _page(request: AccountRequest, form: ProfileForm, person: PersonForm, status: int = 200) -> HttpResponse:
     mine = Membership.objects.filter(user=request.user).select_related("account").order_by("created_at")
+    may_change = request.role in OWNERS
+    for field in form.fields.values():
+        field.disabled = not may_change
     context = {
         "form": form,
         "person": person,
-        "may_change": request.role in OWNERS,
+        "may_change": may_change,
         "memberships": mine,
         "owns_one": any(membership.role == Role.OWNER for membership in mine),
     }

@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_noop as _
 
+from accounts.errors import AccountSuspended
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -65,8 +67,11 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
     section = getattr(request, "section", "")
     if not section and request.path.startswith("/accounts/"):
         section = "profile"
+    account = getattr(request, "account", None)
     return {
-        "account": getattr(request, "account", None),
+        "account": account,
+        # What its calls are refused with, before one is made.
+        "suspended": AccountSuspended(reason=account.suspended_reason).said if account and account.suspended_at else "",
         "role": getattr(request, "role", None),
         "acting": getattr(request, "acting", False),
         "app_nav": NAVIGATION,

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Membership, Role, User
+from accounts.services import account_suspend
 from gateway.dashboard import overview, welcome
 from gateway.dashboard.usage import neutral
 from gateway.models import DeliveryState, WebhookDelivery
@@ -64,6 +65,21 @@ class TestGetStarted:
         assert "_live_" in page  # the display form, with its middle left out
         assert not re.search(r"_live_\w{30}", page)
         assert (Account.objects.count(), ApiKey.objects.count()) == (1, 1)
+
+
+class TestWhatIsNotAllowed:
+    def test_a_suspended_account_is_told_before_a_call_is_refused(self, as_alice: Client, alice: Member) -> None:
+        assert "suspended" not in as_alice.get("/dashboard").content.decode()
+        account_suspend(account=alice.account, reason="Ask us.", now=timezone.now())
+        for path in ("/dashboard", "/models/local/demo"):
+            assert "This account is suspended: Ask us." in as_alice.get(path).content.decode()
+
+    def test_who_may_not_change_the_account_cannot_type_into_it(self, as_alice: Client, alice: Member) -> None:
+        assert "disabled" not in as_alice.get("/dashboard/profile").content.decode()
+        Membership.objects.filter(user=alice.user).update(role=Role.VIEWER)
+        page = as_alice.get("/dashboard/profile").content.decode()
+        assert re.search(r'<select name="time_zone"[^>]* disabled', page)
+        assert not re.search(r'<select name="language"[^>]* disabled', page)
 
 
 class TestAddresses:
