@@ -66,3 +66,11 @@ def test_page_of_an_account(new_page: NewPage, customer: dict[str, Any], path: s
 
 def test_a_shared_link_as_a_stranger_sees_it(new_page: NewPage, customer: dict[str, Any]) -> None:
     assert faults_everywhere(new_page, customer["link"]) == []
+
+
+def test_sizes_follow_the_reader_s_own_size_of_text(new_page: NewPage) -> None:
+    page = new_page()
+    page.goto("/")
+    # Chromium's default; the text of pages is the token's share of it.
+    assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "16px"
+    assert page.evaluate("getComputedStyle(document.body).fontSize") == "15px"
