@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
@@ -149,7 +150,7 @@ def _quality(account: Account, now: datetime) -> list[dict[str, object]]:
         {
             "label": _("Success, last 24 h"),
             "value": percent(len(good) / len(ended) if ended else None),
-            "note": format_lazy(_("{count} calls ended"), count=number(len(ended))),
+            "note": ngettext("{count} call ended", "{count} calls ended", len(ended)).format(count=number(len(ended))),
         },
         {"label": _("Time to picture, p50"), "value": ms(middle), "note": f"p95 {ms(worst)}"},
     ]

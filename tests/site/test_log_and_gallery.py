@@ -47,6 +47,13 @@ def deliver(client: Client) -> Generation:
     return generation
 
 
+@pytest.mark.parametrize(("language", "words"), [("en", "1 call ended"), ("de", "1 Aufruf beendet")])
+def test_the_overview_counts_one_call_as_one(
+    as_alice: Client, delivered: Generation, language: str, words: str
+) -> None:
+    assert words in as_alice.get("/dashboard", headers={"accept-language": language}).content.decode()
+
+
 class TestTheLog:
     def test_a_call_is_found_by_its_id_its_track_id_and_its_state(
         self, as_alice: Client, delivered: Generation
