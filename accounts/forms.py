@@ -79,15 +79,32 @@ class ResetPasswordKeyForm(_Plain, allauth_forms.ResetPasswordKeyForm):
     labels = NEW_PASSWORD
 
 
+class _Code(_Plain):
+    """Six digits: a telephone shows its keys for numbers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].widget.attrs["inputmode"] = "numeric"
+
+
+class ConfirmEmailForm(_Code, allauth_forms.ConfirmEmailVerificationCodeForm):
+    pass
+
+
+class ConfirmLoginForm(_Code, allauth_forms.ConfirmLoginCodeForm):
+    pass
+
+
+class ConfirmResetForm(_Code, allauth_forms.ConfirmPasswordResetCodeForm):
+    pass
+
+
 class SecondStepForm(_Plain, mfa_forms.AuthenticateForm):
     pass
 
 
-class ActivateAppForm(_Plain, totp_forms.ActivateTOTPForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["code"].label = _("Code of the app")
-        self.fields["code"].widget.attrs["inputmode"] = "numeric"
+class ActivateAppForm(_Code, totp_forms.ActivateTOTPForm):
+    labels = {"code": _("Code of the app")}
 
 
 class AddKeyForm(_Plain, webauthn_forms.AddWebAuthnForm):

@@ -49,7 +49,10 @@ class TestACodeByMail:
     def test_a_lost_one_is_sent_again_and_only_the_new_one_counts(self, client: Client) -> None:
         client.post("/accounts/signup/", {"email": "dora@example.org", "password1": "an old sentence it is"})
         lost = newest_code()
-        assert "Send a new code" in text_of(client.get("/accounts/confirm-email/"))
+        page = text_of(client.get("/accounts/confirm-email/"))
+        assert "Send a new code" in page
+        assert 'inputmode="numeric"' in page
+        assert "placeholder" not in page.partition("<main")[2]
         with time_machine.travel(timezone.now() + timedelta(seconds=30)):
             again = client.post("/accounts/confirm-email/", {"action": "resend"}, follow=True)
             assert "A new code was sent to dora@example.org." in text_of(again)
@@ -172,6 +175,20 @@ def test_who_has_no_password_sets_one(client: Client, confirmed: Member) -> None
     client.post("/accounts/password/set/", new)
     confirmed.user.refresh_from_db()
     assert confirmed.user.check_password(new["password1"])
+
+
+@pytest.mark.parametrize("page", ["login", "signup"])
+@pytest.mark.usefixtures("catalogue")
+def test_who_was_invited_is_told_what_to_do(client: Client, page: str) -> None:
+    words = "with the address that the invitation came to"
+    assert words in text_of(client.get(f"/accounts/{page}/?next=/dashboard/team/join/abc"))
+    assert words not in text_of(client.get(f"/accounts/{page}/"))
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_a_wrong_password_is_told_plainly(client: Client) -> None:
+    page = text_of(client.post("/accounts/login/", {"login": "x@example.org", "password": "x"}))
+    assert "The address or the password is wrong." in page
 
 
 @pytest.mark.usefixtures("catalogue")
