@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 import certifi
 import httpcore
-import httpx
+import idna
 from django.utils.translation import gettext_noop as _
 
 from gateway.errors import AddressRefused, FetchFailed
@@ -33,7 +33,8 @@ REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 CONNECT_TIMEOUT_S = 10.0
 # getaddrinfo cannot be interrupted; whoever waits for it can stop waiting.
 RESOLVER_THREADS = 32
-READ_BYTES = 64 * 1024
+_ASCII_KEPT = "!$%&'()*+,-./:;=?@_~"  # what a path or a query holds by itself; `%` begins what is encoded already
+_USUAL_PORTS = {"http": 80, "https": 443}  # a Host header leaves them out, and signed addresses depend on it
 USER_AGENT = "image-gateway/1"
 
 _resolver = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
@@ -60,7 +61,7 @@ def http_fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str = "*/*
     """GET of a file into memory. Raises AddressRefused or FetchFailed."""
     with _get(url, timeout_s=timeout_s, accept=accept) as (response, final_url):
         _promised_size_checked(response, max_bytes, final_url)
-        body = b"".join(_bounded(response.iter_raw(READ_BYTES), max_bytes, final_url))
+        body = b"".join(_bounded(response.chunks, max_bytes, final_url))
         return Fetched(url=final_url, content_type=response.headers.get("content-type", ""), body=body)
 
 
@@ -84,7 +85,7 @@ def http_download(
         length = response.headers.get("content-length", "")
         if promised is not None and length.isdecimal():
             promised(int(length))
-        for chunk in _bounded(response.iter_raw(READ_BYTES), max_bytes, final_url):
+        for chunk in _bounded(response.chunks, max_bytes, final_url):
             written_bytes += into.write(chunk)
     return written_bytes
 
@@ -98,10 +99,21 @@ def http_post(
     """
     request_headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **headers}
     url_checked(url, plain_http=False)
-    with _exchange(url), _Call(timeout_s) as call:
-        request = httpx.Request("POST", url, content=content, headers=request_headers)
-        with call.send(request) as response:
-            return Posted(status=response.status_code, excerpt=_beginning(response, excerpt_bytes))
+    with _exchange(url), _Call(timeout_s) as call, call.send("POST", url, request_headers, content) as response:
+        return Posted(status=response.status, excerpt=_beginning(response.chunks, excerpt_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """The head of an answer with names of headers in lower case, and its body as it comes."""
+
+    status: int
+    headers: dict[str, str]
+    chunks: Iterator[bytes]
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
 
 
 # --- one exchange ----------------------------------------------------------------------------------------------
@@ -125,33 +137,44 @@ class _Call:
         self._pool.close()
 
     @contextmanager
-    def send(self, request: httpx.Request) -> Iterator[httpx.Response]:
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions={"timeout": {"pool": max(self._deadline_s - time.monotonic(), 0.0)}},
-            )
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Iterator[_Response]:
+        where = _url_on_the_wire(url)
+        lines = {"Host": _host_header(where), **headers}
+        if content is not None:
+            lines["Content-Length"] = str(len(content))
+        timeout = {"pool": max(self._deadline_s - time.monotonic(), 0.0)}
+        request = httpcore.Request(
+            method, where, headers=list(lines.items()), content=content, extensions={"timeout": timeout}
         )
+        answer = self._pool.handle_request(request)
         try:
-            yield httpx.Response(status_code=answer.status, headers=answer.headers, stream=_Stream(answer.stream))
+            told = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
+            yield _Response(answer.status, told, answer.iter_stream())
         finally:
             answer.close()
 
 
-class _Stream(httpx.SyncByteStream):
-    def __init__(self, chunks: Any) -> None:
-        self._chunks: Iterable[bytes] = chunks
+def _url_on_the_wire(url: str) -> httpcore.URL:
+    """The URL in ASCII: a host of other letters as IDNA 2008, the rest percent-encoded where it is not yet."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        host = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise httpcore.ConnectError(_HostUnknown()) from None
+    target = quote(parts.path or "/", safe=_ASCII_KEPT) + (
+        f"?{quote(parts.query, safe=_ASCII_KEPT)}" * bool(parts.query)
+    )
+    port = None if parts.port == _USUAL_PORTS.get(parts.scheme) else parts.port
+    return httpcore.URL(scheme=parts.scheme, host=host, port=port, target=target)
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._chunks
+
+def _host_header(url: httpcore.URL) -> str:
+    host = url.host.decode("ascii")
+    named = f"[{host}]" if ":" in host else host
+    return named if url.port is None else f"{named}:{url.port}"
 
 
 class GuardedBackend(httpcore.NetworkBackend):
@@ -261,15 +284,9 @@ def _exchange(url: str) -> Iterator[None]:
         yield
     except _Closed:
         raise AddressRefused(url=url, reason=_("it is not on the public internet")) from None
-    except (httpcore.TimeoutException, httpx.TimeoutException):
+    except httpcore.TimeoutException:
         raise FetchFailed(url=url, reason=_("it took too long")) from None
-    except (
-        httpcore.NetworkError,
-        httpcore.ProtocolError,
-        httpcore.UnsupportedProtocol,
-        httpx.HTTPError,
-        httpx.InvalidURL,
-    ) as problem:
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as problem:
         raise FetchFailed(url=url, reason=_in_words(problem)) from None
 
 
@@ -277,7 +294,7 @@ def _in_words(problem: Exception) -> str:
     """A reason of ours; what a library says of it stands behind, in brackets."""
     if isinstance(problem, httpcore.ConnectError):
         return _with_detail(_connect_reason(problem), str(problem))
-    if isinstance(problem, httpcore.ProtocolError | httpx.ProtocolError):
+    if isinstance(problem, httpcore.ProtocolError):
         return _("its server does not speak HTTP as it should")
     return _("the connection broke")
 
@@ -298,7 +315,7 @@ def _with_detail(reason: str, detail: str) -> str:
 
 
 @contextmanager
-def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Response, str]]:
+def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[_Response, str]]:
     """The successful answer at the end of the redirects, and where that was."""
     headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
     deadline_s = time.monotonic() + timeout_s
@@ -307,12 +324,12 @@ def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Res
         with (
             _exchange(url),
             _Call(left_s(deadline_s)) as call,
-            call.send(httpx.Request("GET", url, headers=headers)) as response,
+            call.send("GET", url, headers) as response,
         ):
             location = response.headers.get("location")
-            if response.status_code not in REDIRECT_STATUSES or not location:
+            if response.status not in REDIRECT_STATUSES or not location:
                 if not response.is_success:
-                    raise FetchFailed(url=url, reason=_("it answered {}").format(response.status_code))
+                    raise FetchFailed(url=url, reason=_("it answered {}").format(response.status))
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise FetchFailed(url=url, reason=_("its answer is compressed although that was not asked for"))
                 yield response, url
@@ -321,7 +338,7 @@ def _get(url: str, *, timeout_s: float, accept: str) -> Iterator[tuple[httpx.Res
     raise FetchFailed(url=url, reason=_("it redirects more than {} times").format(REDIRECTS_MAX))
 
 
-def _promised_size_checked(response: httpx.Response, max_bytes: int, url: str) -> None:
+def _promised_size_checked(response: _Response, max_bytes: int, url: str) -> None:
     promised = response.headers.get("content-length", "")
     if promised.isdecimal() and int(promised[:18]) > max_bytes:
         raise FetchFailed(url=url, reason=_("it is larger than {} bytes").format(max_bytes))
@@ -336,9 +353,9 @@ def _bounded(chunks: Iterable[bytes], max_bytes: int, url: str) -> Iterator[byte
         yield chunk
 
 
-def _beginning(response: httpx.Response, size_bytes: int) -> bytes:
+def _beginning(chunks: Iterable[bytes], size_bytes: int) -> bytes:
     beginning = b""
-    for chunk in response.iter_raw(size_bytes):
+    for chunk in chunks:
         beginning += chunk
         if len(beginning) >= size_bytes:
             break

@@ -47,6 +47,38 @@ class TestWhereItGoes:
         assert (fetched.body, fetched.content_type) == (b"picture", "image/png")
         assert server.heard[0].headers["host"] == f"pictures.example:{server.port}"
 
+    @pytest.mark.parametrize(
+        ("written", "path"),
+        [
+            ("/blåbær.png?størrelse=æ", "/bl%C3%A5b%C3%A6r.png?st%C3%B8rrelse=%C3%A6"),
+            ("/a%20b/%C3%A6.png?x=%2F&y=1+2#part", "/a%20b/%C3%A6.png?x=%2F&y=1+2"),
+            ("", "/"),
+            ("?a=b", "/?a=b"),
+        ],
+    )
+    def test_an_address_goes_out_in_ascii_and_what_is_encoded_stays_as_it_is(self, server, monkeypatch, written, path):
+        names(monkeypatch, {"xn--bcher-kva.example": ["127.0.0.1"]})
+        server.on(path, reply(body=b"picture"))
+        assert fetch(f"http://Bücher.example:{server.port}{written}").body == b"picture"
+        assert (server.heard[0].path, server.heard[0].headers["host"]) == (path, f"xn--bcher-kva.example:{server.port}")
+
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("https://a.example:443/", "a.example"),
+            ("http://a.example:80/", "a.example"),
+            ("https://a.example:8443/", "a.example:8443"),
+            ("http://[2001:4860::1]:8080/", "[2001:4860::1]:8080"),
+        ],
+    )
+    def test_the_usual_port_is_left_out_of_the_host(self, url, host):
+        assert client._host_header(client._url_on_the_wire(url)) == host
+
+    @pytest.mark.parametrize("host", ["a..example", "ü" * 70 + ".example", "\u2488com"])
+    def test_a_host_that_no_name_server_could_know_fails_in_words(self, host):
+        with pytest.raises(FetchFailed, match="host is not known"):
+            fetch(f"http://{host}/a.png")
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:7f00:1]"])
     def test_no_spelling_of_loopback_is_reached_when_it_is_closed(self, server, settings, host):
         settings.ALLOW_PRIVATE_ADDRESSES = []
