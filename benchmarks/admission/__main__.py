@@ -22,6 +22,7 @@ from benchmarks.stage import CALL, MANY, Stage, stage
 KINDS = (("refused", MANY), ("unmetered", MANY), ("metered", MANY), ("metered", 1))
 WARM_UP_S = 2
 STARTS = 3
+MIB = 1024 * 1024
 
 
 def main() -> None:
@@ -35,9 +36,9 @@ def main() -> None:
     with stage() as ready:
         start_s = min(start_seconds(ready) for _ in range(STARTS))
         rounds = [measure(ready, options.connections, options.seconds) for _ in range(options.rounds)]
-        worker_mib = max(load.memory_mib(ready.web_pid, shared=True))
+        worker_mb = max(load.memory_mib(ready.web_pid, shared=True)) * MIB / 1e6
     rows = rows_of([best(same) for same in zip(*rounds, strict=True)])
-    bars = bars_of(rows, start_s=start_s, worker_mib=worker_mib)
+    bars = bars_of(rows, start_s=start_s, worker_mb=worker_mb)
     print(report.table(rows))
     print(report.bars(bars))
     facts = {"seconds": options.seconds, "rounds": options.rounds}
@@ -100,9 +101,9 @@ def row(name: str, connections: int, one: load.Load, empty: load.Load) -> dict[s
     }
 
 
-def bars_of(rows: list[dict[str, Any]], *, start_s: float, worker_mib: float) -> list[Bar]:
+def bars_of(rows: list[dict[str, Any]], *, start_s: float, worker_mb: float) -> list[Bar]:
     by_row = {(one["call"], one["connections"]): one for one in rows}
-    bars = [at_most("start of the web process, s", start_s, 3), at_most("memory of a web worker, MiB", worker_mib, 120)]
+    bars = [at_most("start of the web process, s", start_s, 3), at_most("memory of a web worker, MB", worker_mb, 120)]
     if metered := by_row.get(("metered", 16)):
         bars.append(at_most("metered call at 16 connections, CPU ms", metered["cpu ms"], 1.5))
         bars.append(at_least("metered call at 16 connections, of the empty view", metered["of empty"], 0.15))
