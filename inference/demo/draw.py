@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw
 
+from inference.engine.prompts import STYLES, enhance
+
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 
@@ -101,6 +103,7 @@ HABITS: Final = (
     "cute", "beautiful", "digital art", "illustration", "icon", "logo", "vector", "ultra realistic", "sharp focus",
     "blurry", "low quality", "ugly", "bad anatomy", "deformed", "watermark", "text", "noise", "jpeg artifacts",
 )  # fmt: skip
+DECORATED_SHARE: Final = 0.3  # of the captions
 
 
 class Thing(NamedTuple):
@@ -199,7 +202,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
     if scene.background != DEFAULT_BACKGROUND or rng.random() < 0.7:
         form = rng.choice(BACKGROUND_FORMS).format(rng.choice(COLOUR_WORDS[scene.background]))
         text += (", " if rng.random() < 0.4 or not form.startswith(("on", "over", "with")) else " ") + form
-    if rng.random() < 0.2:
+    if rng.random() < DECORATED_SHARE:
         text = decorate(text, rng)
     return articles_mend(text)
 
@@ -229,7 +232,9 @@ def articles_mend(text: str) -> str:
 
 
 def decorate(text: str, rng: random.Random) -> str:
-    """`text` with words of habit around it."""
+    """`text` with words of habit around it, or enhanced as `enhance_prompt` does it, half of the time by default."""
+    if rng.random() < 0.5:
+        return enhance(text, None if rng.random() < 0.5 else rng.choice(list(STYLES)))
     extra = ", ".join(rng.sample(HABITS, rng.randint(1, 3)))
     return f"{extra}, {text}" if rng.random() < 0.3 else f"{text}, {extra}"
 

@@ -56,7 +56,7 @@ def build_tokenizer() -> CLIPTokenizer:
         [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=1000, initial_alphabet=letters, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=1500, initial_alphabet=letters, end_of_word_suffix="</w>", show_progress=False
     )
     learner.train_from_iterator(_tokenizer_corpus(), trainer)
     learned = json.loads(learner.to_str())["model"]
