@@ -40,7 +40,8 @@ and without downloads can draw what a prompt asks. It knows one object or two on
 - places of a single object: in the middle, {positions}
 - two objects: side by side, or one above the other
 
-It knows nothing else: any other prompt gives some blot.
+It knows nothing else: any other prompt gives some blot. Words of style, as people and `enhance_prompt` add them, change
+nothing of what it draws.
 
 Ask for it plainly: "a red circle on a blue background", "a small yellow ring at the top, purple background",
 "a green square and a white star on a black background", "a red heart above a blue ring".
@@ -55,14 +56,14 @@ rougher. Text to image, image to image and inpainting work; CLIP skip 1 is harml
 ## Score
 
 Measured on {captions} captions of scenes never trained on, a third of them plain ones, a third of any size and place,
-a third of two objects, by counting pixels (`python -m inference.demo.score`); colours and shapes are counted once for
-each object:
+a third of two objects, and on a fifth of them again with the words that `enhance_prompt` adds, by counting pixels
+(`python -m inference.demo.score`); colours and shapes are counted once for each object:
 
 | right | {kinds} |
 |---|{rule}
 {rows}
 
-The bar for shipping is {bar}, each for one object and for two.
+The bar for shipping is {bar}, for each column.
 
 ## Training
 

@@ -172,6 +172,12 @@ class TestPrompts:
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
         assert sum(all(map(all, hits(scene, one).values())) for one in seen) >= 4, seen
 
+    @pytest.mark.parametrize("style", ["enhance", "cinematic", "line-art"])
+    def test_the_words_of_enhancement_change_nothing_of_what_is_shown(self, engine, style):
+        job = engine.submit(asked(PROMPT, enhance_prompt=True, enhance_style=style, samples=6))
+        seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
+        assert sum((one.shape, one.colour, one.background) == ("circle", "red", "blue") for one in seen) >= 5, seen
+
     def test_half_the_side_shows_the_same(self, engine):
         job = engine.submit(asked(PROMPT, width_px=256, height_px=256, samples=6))
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]

@@ -24,6 +24,7 @@ from inference.demo.draw import (
     scenes,
 )
 from inference.demo.measure import reading
+from inference.engine.prompts import STYLES
 
 HELD_OUT = scenes(held_out=True)
 
@@ -112,6 +113,13 @@ def test_every_caption_of_two_objects_names_both():
             assert "heart" in text
             assert "star" in text
             assert any(word in text for word in ("purple", "violet"))
+
+
+def test_captions_come_with_the_words_of_every_style_of_enhancement():
+    rng = random.Random(0)
+    told = [caption(Scene("heart", "red", "blue"), rng) for _ in range(5000)]
+    for phrases in STYLES.values():
+        assert any(text.endswith(", ".join(phrases)) for text in told), phrases
 
 
 def test_captions_differ_in_words_but_leave_out_the_background_only_when_it_is_white():
