@@ -19,7 +19,7 @@ from torch import Tensor, nn
 SEED: Final = 20260
 DEVICE: Final = "cuda" if torch.cuda.is_available() else "cpu"
 # CPU seconds of each stage, and the pictures or captions of one step.
-BUDGETS_S: Final = {"text": 500.0, "vae": 380.0, "unet": 4800.0 if DEVICE == "cpu" else 1200.0}
+BUDGETS_S: Final = {"text": 500.0, "vae": 380.0, "unet": 4300.0 if DEVICE == "cpu" else 1200.0}
 BATCHES: Final = {"text": 64, "vae": 8, "unet": 32 if DEVICE == "cpu" else 256}
 LEARNING_RATES: Final = {"text": 1e-3, "vae": 2e-3, "unet": 1.5e-3}
 CHECKPOINT_EVERY_S: Final = 240.0
