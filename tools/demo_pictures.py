@@ -56,15 +56,14 @@ def picture_keep(reply: dict[str, Any], prompt: str, name: str) -> dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base-url", default="http://127.0.0.1:8000")
-    parser.add_argument("--facts", default=".run/demo.json", help="where the first run left the demo account's key")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--facts", default=".run/demo.env", help="where `make run` left its address and key")
+    parser.add_argument("--seed", type=int, default=12)
     options = parser.parse_args()
-    key = json.loads(Path(options.facts).read_text())["api_key"]
+    service = dict(line.split("=", 1) for line in Path(options.facts).read_text().splitlines())
     FOLDER.mkdir(parents=True, exist_ok=True)
     facts = []
     for number, prompt in enumerate(PROMPTS, start=1):
-        reply = picture_make(options.base_url, key, prompt, options.seed)
+        reply = picture_make(service["URL"], service["API_KEY"], prompt, options.seed)
         facts.append(picture_keep(reply, prompt, f"{number}.png"))
         print(prompt)
     (FOLDER / "pictures.json").write_text(json.dumps(facts, indent=2) + "\n")
