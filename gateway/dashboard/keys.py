@@ -22,7 +22,7 @@ from accounts.selectors import keys_of
 from accounts.services import NewKey, key_change, key_create, key_revoke, key_roll
 from gateway.api.parsing import client_address
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
-from gateway.dashboard.forms import KeyChangeForm, KeyForm, RollForm
+from gateway.dashboard.forms import SCOPES, KeyChangeForm, KeyForm, RollForm
 from gateway.dashboard.ranges import LONGEST, Range
 from gateway.dashboard.usage_sums import by_group, cells
 from gateway.notices import key_made_mail, key_revoked_mail
@@ -71,6 +71,11 @@ class KeyRow:
     @property
     def tone(self) -> str:
         return {"active": "ok", "grace": "warn", "stale": "warn", "revoked": "bad", "expired": "bad"}[self.state]
+
+    @property
+    def may(self) -> list[str]:
+        """What the key is confined to, as the form that made it says it; empty for no such limit."""
+        return [str(label) for scope, label in SCOPES if scope in self.api_key.scopes]
 
     @property
     def budget_share(self) -> int | None:

@@ -69,6 +69,7 @@ class TestChanging:
         event = events_of(alice.account).first()
         assert event is not None
         assert "scopes, networks, budget, warn" in event.target
+        assert "Read results, lists and the catalogue<br>1 network" in as_alice.get("/dashboard/keys").content.decode()
 
     def test_the_form_shows_what_holds_and_saving_it_changes_nothing(self, as_alice: Client, alice: Member) -> None:
         ApiKey.objects.filter(pk=alice.key_id).update(budget_microusd=5_250_000, model_ids=["demo"])
