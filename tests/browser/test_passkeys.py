@@ -48,7 +48,7 @@ def test_at_localhost_one_is_asked_for(device: Page) -> None:
 
 
 def test_a_key_is_added_opens_the_account_and_is_removed(device: Page, service: Service) -> None:
-    sign_up(device, service, "keys@example.org")
+    sign_up(device, service, "passkey@example.org")
     device.goto("/accounts/2fa/webauthn/add/")
     device.fill("main input[name=password]", PASSWORD)
     device.click("main button:has-text('Go on')")
@@ -57,7 +57,7 @@ def test_a_key_is_added_opens_the_account_and_is_removed(device: Page, service: 
     device.wait_for_url("**/recovery-codes/")
     device.context.clear_cookies()
     device.goto("/accounts/login/")
-    device.fill("input[name=login]", "keys@example.org")
+    device.fill("input[name=login]", "passkey@example.org")
     device.fill("input[name=password]", PASSWORD)
     device.click("main form button:has-text('Log in')")
     device.click("main button:has-text('Use a security key')")
