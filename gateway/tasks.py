@@ -21,6 +21,8 @@ from inference.engine.spec import RenderResult
 from inference.services import worker_log_told, worker_seen
 
 WEBHOOKS_PER_RUN = 50
+# Longer than a render worker takes to start, and than a report counts as fresh.
+STATUS_ASKED_AGAIN_S = 20
 
 
 @shared_task(name=OUTCOME_TASK, autoretry_for=(Exception,), max_retries=5, retry_backoff=True)
@@ -72,9 +74,15 @@ def books_prove() -> None:
 
 
 @shared_task(name="gateway.tasks.status_record")
-def status_record() -> None:
-    """Asks every part once a minute, whether or not anybody looks at the status page."""
-    status_history.record(status.report(now=timezone.now()))
+def status_record(asked_again: bool = False) -> None:
+    """Asks every part once a minute, whether or not anybody looks at the status page. What seems down is asked again
+    before it is written down: a part that is just starting is no incident.
+    """
+    report = status.report(now=timezone.now())
+    if report.state == "down" and not asked_again:
+        status_record.apply_async(kwargs={"asked_again": True}, countdown=STATUS_ASKED_AGAIN_S)
+        return
+    status_history.record(report)
 
 
 @shared_task(name="gateway.tasks.models_import")

@@ -51,6 +51,7 @@ from gateway.site.context import base_url
 from gateway.webhooks_out.alerts import alert_address_set
 
 ENTRIES_SHOWN = 10
+INVOICE_TONES = {"open": "warn", "paid": "ok", "uncollectible": "bad"}
 STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com")
 
 logger = logging.getLogger(__name__)
@@ -293,6 +294,7 @@ def invoices(request: AccountRequest) -> HttpResponse:
             "created": moment(row["created"]),
             "amount_microusd": row["total"] * MICROUSD_PER_CENT,
             "status": _invoice_state(row["status"] or "draft"),
+            "tone": INVOICE_TONES.get(row["status"], ""),
             "page": row.get("hosted_invoice_url"),
             "pdf": row.get("invoice_pdf"),
         }

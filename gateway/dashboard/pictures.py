@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from accounts.errors import phrase_said
+from gateway.templatetags.units import size
 from inference.engine.parameters import parameters_text, settings_used
 from inference.engine.spec import RenderSpec
 from inference.models import Generation, GenerationState
@@ -139,7 +140,10 @@ class Shown:
     @property
     def settings(self) -> dict[str, str]:
         """What its pictures were really drawn with, the first one's seed among it; empty for what was not drawn."""
-        return settings_used(self._spec, self._used, seed=self._seed)
+        found = settings_used(self._spec, self._used, seed=self._seed)
+        if side := found.get("Size"):
+            found["Size"] = size(*map(int, side.split("x")))
+        return found
 
     @property
     def parameters(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
@@ -65,9 +67,18 @@ def delivery(request: AccountRequest, delivery_id: int) -> HttpResponse:
         "tone": TONES[DeliveryState(found.state)],
         "attempts": [(attempt, *answer_said(attempt)) for attempt in attempts],
         "under_way": under_way,
+        "body": body_laid_out(found.body),
         "may_change": request.role in MAKERS,
     }
     return render(request, "dashboard/webhook.html", context)
+
+
+def body_laid_out(body: str) -> str:
+    """What was sent, a field to a line; as it is where it is no JSON."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body
 
 
 def answer_said(attempt: WebhookAttempt) -> tuple[str, str]:

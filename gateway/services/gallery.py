@@ -29,7 +29,7 @@ def link_make(*, account: Account, generation: Generation, by: User, now: dateti
     """The call's open link: a second wish finds the first one's. Raises GalleryProblem when there is nothing to see, or
     while the operator has switched sharing off."""
     if not feature_on(Feature.SHARING):
-        raise GalleryProblem("Sharing is switched off for now.")
+        raise GalleryProblem(gettext("Sharing is switched off for now."))
     if generation.state != GenerationState.SUCCEEDED or generation.erased_at is not None:
         raise GalleryProblem(gettext("Only pictures that were delivered and are still kept can be shared."))
     link, made = SharedLink.objects.get_or_create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from gateway import tasks
 from gateway.models import Incident, ProbeDay
-from gateway.site.status import report
+from gateway.site.status import FRESH_S, report
 from gateway.site.status_history import history, record
 from inference.models import RenderWorker
 
@@ -55,11 +56,26 @@ def test_every_probe_is_counted_on_its_day() -> None:
 
 
 def test_the_task_records_the_report(client: Client) -> None:
+    worker_alive(0)
     tasks.status_record()
     assert ProbeDay.objects.filter(part="API and database", ok=1).exists()
     page = client.get("/status").content.decode()
-    assert "Down now" in page
+    assert "Everything works" in page
     assert "100 % up" in page.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_what_is_down_is_asked_again_before_it_is_an_incident(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    later: list[dict[str, Any]] = []
+    monkeypatch.setattr(tasks.status_record, "apply_async", lambda **how: later.append(how))
+    tasks.status_record()
+    assert [how["kwargs"] for how in later] == [{"asked_again": True}]
+    assert later[0]["countdown"] > FRESH_S
+    assert not ProbeDay.objects.exists()
+    cache.clear()
+    tasks.status_record(**later[0]["kwargs"])
+    assert Incident.objects.get().part == WORKERS
+    assert ProbeDay.objects.get(part=WORKERS).down == 1
+    assert "Down now" in client.get("/status").content.decode()
 
 
 def test_the_feed_tells_the_beginning_and_the_end_apart(client: Client) -> None:
