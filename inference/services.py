@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.base import ModelState
 
 from inference.engine.spec import RenderSpec
 from inference.log_tail import LINE_CHARACTERS_MAX, LINES_MAX
@@ -30,6 +32,7 @@ LOGS_KEPT = timedelta(days=1)
 # that is gone has a part in it.
 SILENT_WORKERS_KEPT = timedelta(days=60)
 TRACE_CHARACTERS_MAX = 4000
+_NULLABLE = [field.attname for field in Generation._meta.concrete_fields if field.null]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,6 @@ class NewGeneration:
     api_version: str
     plan_code: str
     unit_price_microusd: int
-    funding: str
     weight: int
     spec: RenderSpec
     asked: dict[str, Any]
@@ -54,7 +56,8 @@ class NewGeneration:
 
 
 def generation_row(new: NewGeneration) -> dict[str, Any]:
-    """The waiting row, column by column. Admission writes it in one statement with the reservation that it needs."""
+    """The waiting row, column by column, but for `funding`: what pays is known when it is written. Admission writes it
+    in one statement with the reservation that it needs."""
     spec = new.spec
     return {
         "id": new.id,
@@ -68,7 +71,6 @@ def generation_row(new: NewGeneration) -> dict[str, Any]:
         "model_id": spec.model.model_id,
         "plan_code": new.plan_code,
         "unit_price_microusd": new.unit_price_microusd,
-        "funding": new.funding,
         "weight": new.weight,
         "priority": 0,
         "images_requested": spec.samples,
@@ -90,6 +92,21 @@ def generation_row(new: NewGeneration) -> dict[str, Any]:
         "error_code": "",
         "error_message": "",
     }
+
+
+def generation_written(new: NewGeneration, row: Mapping[str, Any], *, funding: str) -> Generation:
+    """What reading the row back would give. It is put together past the model's own constructor, which visits every
+    field: that was a tenth of an admission."""
+    written = Generation.__new__(Generation)
+    values = vars(written)
+    values.update(dict.fromkeys(_NULLABLE))
+    values.update(row)
+    values["_state"] = state = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    values["funding"] = funding
+    values["spec"], values["asked"], values["reply"] = orjson.loads(row["spec"]), new.asked, new.reply
+    values["track_id"], values["created_at"] = new.track_id, new.created_at
+    return written
 
 
 def worker_seen(*, name: str, report: dict[str, Any], now: datetime) -> None:

@@ -98,6 +98,56 @@ class Breaker:
         log.warning("Redis is back and counts calls again")
 
 
+class Lines:
+    """Connections like those of a client's pool, lent without what the pool does around each command: looking into the
+    socket, locks, records for telemetry. That was a third of what a script took. The last one used comes first.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: deque[Any] = deque()
+
+    def run(self, *command: str | int) -> Any:
+        """The answer. Asks once more over a new connection when one broke, never after a timeout. Raises RedisError,
+        OSError.
+        """
+        try:
+            return self._ask(self._taken(), command)
+        except redis.ConnectionError:
+            # What the server closed it closed for all of them.
+            while self._idle:
+                self._taken().disconnect()
+            return self._ask(self._new(), command)
+
+    def _ask(self, line: Any, command: tuple[str | int, ...]) -> Any:
+        try:
+            line.send_command(*command)
+            answer = line.read_response()
+        except ResponseError:  # an answer like any other: the connection is sound
+            self._keep(line)
+            raise
+        except BaseException:
+            line.disconnect()
+            raise
+        self._keep(line)
+        return answer
+
+    def _taken(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._new()
+
+    def _new(self) -> Any:
+        return self._pool.connection_class(**self._pool.connection_kwargs)
+
+    def _keep(self, line: Any) -> None:
+        if len(self._idle) < CONNECTIONS_MAX:
+            self._idle.append(line)
+        else:
+            line.disconnect()
+
+
 def connect(url: str) -> redis.Redis:
     """A client that gives up quickly. It repeats a call once on a broken connection, never after a timeout."""
     pool = redis.BlockingConnectionPool.from_url(
@@ -116,6 +166,7 @@ class SharedLimiter:
 
     def __init__(self, client: redis.Redis, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._client: Any = client
+        self._lines = Lines(client.connection_pool)
         self._clock_ms = clock_ms
         self.breaker = Breaker()
         self._refusals = Refusals()
@@ -227,11 +278,12 @@ class SharedLimiter:
         try:
             if probing:
                 self._introduce()
+            command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
             try:
-                answer = self._client.evalsha(script.digest, len(keys), *keys, *arguments)
+                answer = self._lines.run(*command)
             except NoScriptError:
                 self._introduce()
-                answer = self._client.evalsha(script.digest, len(keys), *keys, *arguments)
+                answer = self._lines.run(*command)
         except (RedisError, OSError) as problem:
             self.breaker.failed(problem)
             return None

@@ -45,6 +45,19 @@ def test_an_accepted_call_is_one_waiting_generation_with_one_open_hold(alice):
     assert row.pk < 2**53
 
 
+@pytest.mark.parametrize("track_id", [None, "order 7", 7, 0.5])
+def test_what_is_given_back_is_what_was_written(alice, track_id):
+    given = place(alice, samples=2, track_id=track_id, webhook_url="https://hooks.example.com/").generation
+    read = Generation.objects.get(pk=given.pk)
+    for field in Generation._meta.concrete_fields:
+        assert getattr(given, field.attname) == getattr(read, field.attname), field.name
+    assert not given.get_deferred_fields()
+    assert (given._state.adding, given._state.db) == (read._state.adding, read._state.db)
+    given.step = 1
+    given.save(update_fields=["step"])
+    assert Generation.objects.get(pk=given.pk).step == 1
+
+
 def test_admission_takes_few_statements(alice, django_assert_num_queries):
     fund(alice.account, 1_000_000)
     exhaust_free_calls(alice.account)
