@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from tests.support.service import Service
 
 CALL = "/api/v6/images/text2img"
 MANY = 64
-START_TIMEOUT_S = 120.0
 # Limits out of the way: the benchmarks measure what a call costs, not when it is refused.
 FREE_OF_LIMITS = {"calls_per_minute": 10_000_000, "queued_calls": 10_000_000, "free_calls_per_day": 0}
 _MAKE_ACCOUNTS = """
@@ -58,13 +55,7 @@ class Stage:
     def start_web(self) -> None:
         """Returns when it answers. Raises TimeoutError."""
         self.service.start("web")
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(self.service.url + "/health/live", timeout=1).close()
-                return
-            time.sleep(0.02)
-        raise TimeoutError(f"The web process did not start in {START_TIMEOUT_S} s.\n{self.service.logs()}")
+        self.service.wait_live()
 
     def bodies(self, kind: str, *, accounts: int = MANY, **fields: object) -> list[str]:
         """The same call from each of the first `accounts` accounts of a kind."""

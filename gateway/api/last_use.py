@@ -13,13 +13,10 @@ from datetime import datetime
 
 from django.db import DatabaseError, connection
 
-from accounts.models import ApiKey
-
 logger = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 5.0
 KEYS_MAX = 20_000
-ROWS_PER_STATEMENT = 200
 ENDPOINT_CHARACTERS = 80
 
 
@@ -42,13 +39,20 @@ def key_used(*, key_id: int, address: str, endpoint: str, now: datetime) -> None
 
 def flush() -> int:
     """Write what was noted; how many keys. A key that is used meanwhile is written by the next call."""
-    taken = {key_id: _uses.pop(key_id) for key_id in list(_uses)}
+    # In one order everywhere, so that two processes never wait for each other's rows.
+    taken = [(key_id, _uses.pop(key_id)) for key_id in sorted(_uses)]
     rows = [
-        ApiKey(pk=key_id, last_used_at=use.at, last_used_address=use.address or None, last_used_endpoint=use.endpoint)
-        for key_id, use in taken.items()
+        (connection.ops.adapt_datetimefield_value(use.at), use.address or None, use.endpoint, key_id)
+        for key_id, use in taken
     ]
-    fields = ["last_used_at", "last_used_address", "last_used_endpoint"]
-    ApiKey.objects.bulk_update(rows, fields, batch_size=ROWS_PER_STATEMENT)
+    if rows:
+        with connection.cursor() as cursor:
+            # Written out: the ORM's way for many rows takes as long as a hundred calls of the API.
+            cursor.executemany(
+                "UPDATE accounts_apikey SET last_used_at = %s, last_used_address = %s, last_used_endpoint = %s"
+                " WHERE id = %s",
+                rows,
+            )
     return len(rows)
 
 

@@ -147,6 +147,16 @@ class Service:
             time.sleep(0.1)
         raise TimeoutError(f"The service did not get ready in {timeout_s} s.\n{self.logs()}")
 
+    def wait_live(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until the web process answers, whatever else runs; the logs' ends in the error when that takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{self.url}/health/live", timeout=1).close()
+                return
+            time.sleep(0.02)
+        raise TimeoutError(f"The web process did not answer in {timeout_s} s.\n{self.logs()}")
+
     def kill(self, name: str) -> None:
         """SIGKILL for the process and all of its children: nothing of it gets to say goodbye."""
         process = self._taken(name)
