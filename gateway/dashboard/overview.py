@@ -17,6 +17,8 @@ from accounts.models import Account
 from billing.entitlements import Terms, day_end, day_of, month_end, month_of, terms_of
 from billing.models import UsageDay, Wallet
 from billing.spending import postpaid_used
+from billing.standing import standing_of
+from billing.subscriptions import subscription_shown
 from gateway.dashboard.access import MAKERS, AccountRequest, account_page
 from gateway.dashboard.pictures import Shown
 from gateway.dashboard.ranges import Range, step_start
@@ -36,7 +38,11 @@ RECENT_PICTURES = 6
 def home(request: AccountRequest) -> HttpResponse:
     now = timezone.now()
     done = generations_of(request.account).filter(state=GenerationState.SUCCEEDED).defer("spec", "reply")
+    subscription = subscription_shown(request.account.pk)
     context = {
+        "wallet": Wallet.objects.get(pk=request.account.pk),
+        "subscription": subscription,
+        "standing": standing_of(subscription, now) if subscription else None,
         "metrics": metrics(request.account, now=now),
         "steps": steps_left(request.account, now=now),
         "may_change": request.role in MAKERS,

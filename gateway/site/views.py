@@ -14,6 +14,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
+from billing.models import Wallet
+from gateway.dashboard.access import membership_in_use
 from gateway.site import catalogue, demo_pictures, status_history
 from gateway.site import status as probes
 from gateway.site.context import THEME_COOKIE, THEMES, base_url
@@ -58,8 +60,15 @@ def pricing(request: HttpRequest) -> HttpResponse:
         "prices": prices,
         "asked": asked,
         "estimate": lines(asked, cards, prices),
+        "own_plan": _own_plan(request),
     }
     return varied(render(request, "site/pricing.html", context))
+
+
+def _own_plan(request: HttpRequest) -> str:
+    """The code of the plan of the account that the reader works in; empty for visitors."""
+    membership = membership_in_use(request) if request.user.is_authenticated else None
+    return Wallet.objects.get(pk=membership.account_id).plan_code if membership else ""
 
 
 @require_safe

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Account, ApiKey, Membership, Role, User
 from accounts.services import account_suspend
+from billing.models import Subscription, Wallet
 from gateway.dashboard import overview, welcome
 from gateway.dashboard.usage import neutral
 from gateway.models import DeliveryState, WebhookDelivery
@@ -73,6 +74,33 @@ class TestWhatIsNotAllowed:
         account_suspend(account=alice.account, reason="Ask us.", now=timezone.now())
         for path in ("/dashboard", "/models/local/demo"):
             assert "This account is suspended: Ask us." in as_alice.get(path).content.decode()
+
+    @pytest.mark.parametrize(
+        ("trouble", "told"),
+        [
+            ("arrears", "This account is in arrears"),
+            ("past_due", "Your plan needs you"),
+            ("unpaid", "Your plan needs you"),
+        ],
+    )
+    def test_what_stands_in_the_way_is_told_on_the_overview_too(
+        self, as_alice: Client, alice: Member, trouble: str, told: str
+    ) -> None:
+        assert told not in as_alice.get("/dashboard").content.decode()
+        if trouble == "arrears":
+            Wallet.objects.filter(pk=alice.account.pk).update(in_arrears=True)
+        else:
+            now = timezone.now()
+            Subscription.objects.create(
+                stripe_id="s", account=alice.account, mode="sandbox", status=trouble, price_id="p", created_at=now,
+                plan_code="standard", past_due_since=now,
+            )  # fmt: skip
+        overview = as_alice.get("/dashboard").content.decode()
+        assert told in overview
+        assert '<a href="/dashboard/billing">Open billing</a>' in overview
+        billing = as_alice.get("/dashboard/billing").content.decode()
+        assert told in billing
+        assert '<a href="/dashboard/billing">Open billing</a>' not in billing
 
     def test_who_may_not_change_the_account_cannot_type_into_it(self, as_alice: Client, alice: Member) -> None:
         assert "disabled" not in as_alice.get("/dashboard/profile").content.decode()

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone, translation
 from pytest_django import DjangoAssertNumQueries
 
-from billing.services import price_set
+from billing.services import plan_assign, price_set
 from gateway.site import context, errors
 from gateway.site.docs import FOLDER, PAGES
 from gateway.site.docs_search import search
@@ -63,6 +63,33 @@ class TestPrices:
         later = timezone.now() + timezone.timedelta(days=1)
         price_set(price_code="sd15", amount_microusd=9_876, effective_from=later)
         assert "$0.0098" not in client.get("/pricing").content.decode()
+
+
+class TestTheOwnPlan:
+    @pytest.fixture
+    def as_alice(self, client: Client, alice: Member) -> Client:
+        client.force_login(alice.user)
+        return client
+
+    def test_visitors_have_none(self, client: Client) -> None:
+        page = client.get("/pricing").content.decode()
+        assert "Your plan" not in page
+        assert ">Start free<" in page
+
+    @pytest.mark.parametrize(("code", "gone"), [("free", ">Start free<"), ("standard", "Choose Standard")])
+    def test_it_is_marked_and_not_offered_again(self, as_alice: Client, alice: Member, code: str, gone: str) -> None:
+        plan_assign(account_id=alice.account.pk, plan_code=code, now=timezone.now())
+        page = as_alice.get("/pricing").content.decode()
+        assert page.count("Your plan") == 1
+        assert gone not in page
+        assert "Choose Premium" in page
+
+    def test_who_pays_as_they_go_may_add_funds(self, as_alice: Client, alice: Member) -> None:
+        plan_assign(account_id=alice.account.pk, plan_code="payg", now=timezone.now())
+        page = as_alice.get("/pricing").content.decode()
+        assert page.count("Your plan") == 1
+        assert "Add funds" in page
+        assert ">Start free<" not in page
 
 
 class TestTheCalculator:
