@@ -68,6 +68,15 @@ class TestACodeByMail:
         assert answer.headers["X-Request-Id"] in text_of(answer)
         assert len(mail.outbox) == 1
 
+    def test_a_lost_reset_code_is_asked_for_again(self, client: Client, confirmed: Member) -> None:
+        client.post("/accounts/password/reset/", {"email": confirmed.user.email})
+        page = text_of(client.get("/accounts/password/reset/confirm/"))
+        assert '<a href="/accounts/password/reset/">Send a new code</a>' in page
+        first = newest_code()
+        assert client.get("/accounts/password/reset/").status_code == 200
+        client.post("/accounts/password/reset/", {"email": confirmed.user.email})
+        assert newest_code() != first
+
     def test_a_new_password_leads_back_to_the_log_in(self, client: Client, confirmed: Member) -> None:
         client.post("/accounts/password/reset/", {"email": confirmed.user.email})
         client.post("/accounts/password/reset/confirm/", {"code": newest_code()})
