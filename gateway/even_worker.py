@@ -30,9 +30,11 @@ class EvenWorker(ThreadWorker):
         self._place = age % SLOTS * 2
 
     def notify(self) -> None:
-        """Each turn of the loop ends here: alive, and with so many connections."""
+        """Each turn of the loop begins here: alive, and with so many connections. One that is about to end is not
+        waited for: it takes no more.
+        """
         super().notify()
-        _told[self._place], _told[self._place + 1] = self.nr_conns, int(time.monotonic())
+        _told[self._place], _told[self._place + 1] = self.nr_conns, int(time.monotonic()) if self.alive else 0
 
     def accept(self, listener: Any) -> None:
         if self.nr_conns >= LEAD and self.nr_conns >= self._fewest() + LEAD:

@@ -85,6 +85,18 @@ def test_who_has_fewest_counts_and_who_is_silent_does_not(told):
     assert worker(0, 9)._fewest() == 4
 
 
+def test_who_is_about_to_end_is_not_waited_for(told, monkeypatch):
+    monkeypatch.setattr(even_worker.ThreadWorker, "notify", lambda self: None)
+    ending, serving = worker(0, 1), worker(1, 7)
+    ending.alive, serving.alive = True, True
+    ending.notify()
+    serving.notify()
+    assert serving._fewest() == 1
+    ending.alive = False
+    ending.notify()
+    assert serving._fewest() == 7
+
+
 @pytest.mark.parametrize(("ahead", "waits"), [(LEAD, True), (LEAD - 1, False)])
 def test_only_who_is_ahead_lets_others_go_first(told, monkeypatch, ahead, waits):
     slept, accepted = [], []
