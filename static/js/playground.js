@@ -133,6 +133,13 @@ function progress([title, detail], job) {
   bar.value = job?.step || 0;
 }
 
+// On a narrow screen the picture comes below the form: whoever pressed the button there would see nothing happen.
+function lookAtIt() {
+  if (out.getBoundingClientRect().top < window.innerHeight / 2) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  out.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+}
+
 // What hides with the focus in it hands it on: a keyboard would start at the top of the page again.
 function progressEnd(next) {
   const held = part("progress").contains(document.activeElement);
@@ -169,6 +176,7 @@ async function run() {
   stopping = false;
   const startedMs = Date.now();
   progress([say("Sending"), ""], null);
+  lookAtIt();
   try {
     const placed = await ask(form.action, { method: "POST", body: new FormData(form) });
     if (!placed) return;

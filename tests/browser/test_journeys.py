@@ -100,6 +100,16 @@ class TestThePlayground:
         expect(page.locator("[data-pictures] img")).to_have_count(2)
         expect(page.locator("[data-pictures] figcaption").first).to_contain_text("seed")
 
+    def test_on_a_narrow_screen_the_picture_comes_into_sight(self, new_page: NewPage, customer: dict[str, Any]) -> None:
+        page = new_page(storage_state=customer["state"], width_px=360, height_px=740)
+        page.goto("/models/local/demo")
+        page.fill("textarea[name=prompt]", "a white heart on a black background")
+        expect(page.locator("[data-out]")).not_to_be_in_viewport()
+        page.click("[data-run]")
+        picture = page.locator("[data-pictures] figure img").first
+        expect(picture).to_be_visible()
+        expect(picture).to_be_in_viewport(ratio=0.8)
+
     def test_a_picture_is_seen_becoming_until_its_call_ends(self, new_page: NewPage, customer: dict[str, Any]) -> None:
         page = new_page(storage_state=customer["state"])
         page.goto("/models/local/demo")
