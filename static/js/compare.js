@@ -3,7 +3,7 @@
 import { announce } from "./announce.js";
 import { dollars } from "./money.js";
 import { ask, follow, phase } from "./playground-jobs.js";
-import { make } from "./playground-results.js";
+import { intoSight, make } from "./playground-results.js";
 import { say } from "./speech.js";
 
 const form = document.querySelector("[data-compare]");
@@ -72,6 +72,7 @@ async function draw(column) {
 async function run() {
   const columns = [...form.querySelectorAll("[data-column]")].filter((column) => models[nameOf(column)]);
   running = true;
+  if (columns.length) intoSight(columns[0]);
   const waiting = [...columns];
   const worker = async () => { while (waiting.length) await draw(waiting.shift()); };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));

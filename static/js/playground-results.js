@@ -117,3 +117,10 @@ export function fault(box, text, { code = "", requestId = "", retry } = {}) {
   box.replaceChildren(make("div", { className: "alert alert-bad" }, words));
   announce(text);
 }
+
+// On a narrow screen pictures come below the form: whoever pressed its button would see nothing happen.
+export function intoSight(place) {
+  if (place.getBoundingClientRect().top < window.innerHeight / 2) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  place.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+}

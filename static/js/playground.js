@@ -5,7 +5,7 @@ import { dollars, paymentText } from "./money.js";
 import { codeShow, operationOf, replyShow } from "./playground-code.js";
 import { inputUse, inputsSound, inputsStart } from "./playground-inputs.js";
 import { ask, becoming, cancel, follow, phase } from "./playground-jobs.js";
-import { fault, figure, make } from "./playground-results.js";
+import { fault, figure, intoSight, make } from "./playground-results.js";
 import { numbers, say } from "./speech.js";
 
 const form = document.querySelector("[data-playground]");
@@ -133,13 +133,6 @@ function progress([title, detail], job) {
   bar.value = job?.step || 0;
 }
 
-// On a narrow screen the picture comes below the form: whoever pressed the button there would see nothing happen.
-function lookAtIt() {
-  if (out.getBoundingClientRect().top < window.innerHeight / 2) return;
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  out.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
-}
-
 // What hides with the focus in it hands it on: a keyboard would start at the top of the page again.
 function progressEnd(next) {
   const held = part("progress").contains(document.activeElement);
@@ -176,7 +169,7 @@ async function run() {
   stopping = false;
   const startedMs = Date.now();
   progress([say("Sending"), ""], null);
-  lookAtIt();
+  intoSight(out);
   try {
     const placed = await ask(form.action, { method: "POST", body: new FormData(form) });
     if (!placed) return;

@@ -109,6 +109,9 @@ class TestThePlayground:
         picture = page.locator("[data-pictures] figure img").first
         expect(picture).to_be_visible()
         expect(picture).to_be_in_viewport(ratio=0.8)
+        page.goto("/playground/compare?model=demo&seed=1&prompt=a+red+circle")
+        page.click("[data-run]")
+        expect(page.locator("[data-column] img")).to_be_in_viewport(ratio=0.8)
 
     def test_a_picture_is_seen_becoming_until_its_call_ends(self, new_page: NewPage, customer: dict[str, Any]) -> None:
         page = new_page(storage_state=customer["state"])
