@@ -18,7 +18,7 @@ from gateway.models import Revision
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-TTL_S = 10.0
+TTL_S = 30.0
 MISSING_TTL_S = 0.9
 REVISION_EVERY_S = 0.5
 ENTRIES_MAX = 20_000

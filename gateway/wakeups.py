@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 DISPATCH_CHANNEL = "gateway:dispatch"
 FINISHED_CHANNEL = "gateway:finished"
-# One nudge per ten milliseconds is enough, however many calls come in.
-NUDGE_PAUSE_S = 0.01
+# The first call of a burst is told of at once; those that follow within this time, together.
+NUDGE_PAUSE_S = 0.025
 POLL_S_WITH_REDIS, POLL_S_ALONE = 1.0, 0.1
 POLL_IDS_MAX = 500
 

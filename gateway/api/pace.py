@@ -1,4 +1,4 @@
-"""How long a call will take, from what the render workers measured. A guess that is renewed every second."""
+"""How long a call will take, from what the render workers measured. A guess that is renewed every few seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inference.models import Generation, GenerationState
 from inference.selectors import queue_position, run_seconds_typical, slots_alive, waiting_count
 
 ETA_S_MAX = 3600
-_pace: TtlCache[str, tuple[float, int]] = TtlCache(ttl_s=1.0, watched=False)
+_pace: TtlCache[str, tuple[float, int]] = TtlCache(ttl_s=5.0, watched=False)
 _waiting: TtlCache[str, int] = TtlCache(ttl_s=1.0, watched=False)
 
 

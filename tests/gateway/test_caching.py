@@ -35,6 +35,7 @@ def impatient(monkeypatch):
         lambda alice: ApiKey.objects.update(calls_per_day=1),
         lambda alice: account_suspend(account=alice.account, reason="x", now=timezone.now()),
         lambda alice: plan_assign(account_id=alice.account.pk, plan_code="premium", now=timezone.now()),
+        lambda alice: Account.objects.update(parameters_in_pictures=False),
         lambda alice: Wallet.objects.update(in_arrears=True),
         lambda alice: Wallet.objects.update(spend_limit_microusd=1),
         lambda alice: Wallet.objects.update(postpaid_limit_microusd=1),
