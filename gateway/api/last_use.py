@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def flush() -> int:
         for key_id, use in taken
     ]
     if rows:
-        with connection.cursor() as cursor:
+        with transaction.atomic(savepoint=False), connection.cursor() as cursor:
             # Written out: the ORM's way for many rows takes as long as a hundred calls of the API.
             cursor.executemany(
                 "UPDATE accounts_apikey SET last_used_at = %s, last_used_address = %s, last_used_endpoint = %s"

@@ -71,7 +71,7 @@ def _page(request: AccountRequest, *, status: int = 200, **forms: Form) -> HttpR
     context = {
         "wallet": wallet,
         "plan": plan_in_force(wallet.plan_code, now),
-        "metrics": metrics(request.account, now=now),
+        "metrics": metrics(request.account, wallet, now=now),
         "entries": wallet.entries.order_by("-id")[:ENTRIES_SHOWN],
         "configured": stripe_client.is_configured(),
         "may_pay": request.role in PAYERS,

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Account
-from billing.entitlements import Terms, day_end, day_of, month_end, month_of, terms_of
+from billing.entitlements import Terms, day_end, day_of, month_end, month_of, plan_in_force, terms_from
 from billing.models import UsageDay, Wallet
 from billing.spending import postpaid_used
 from billing.standing import standing_of
@@ -38,12 +38,12 @@ RECENT_PICTURES = 6
 def home(request: AccountRequest) -> HttpResponse:
     now = timezone.now()
     done = generations_of(request.account).filter(state=GenerationState.SUCCEEDED).defer("spec", "reply")
-    subscription = subscription_shown(request.account.pk)
+    wallet, subscription = Wallet.objects.get(pk=request.account.pk), subscription_shown(request.account.pk)
     context = {
-        "wallet": Wallet.objects.get(pk=request.account.pk),
+        "wallet": wallet,
         "subscription": subscription,
         "standing": standing_of(subscription, now) if subscription else None,
-        "metrics": metrics(request.account, now=now),
+        "metrics": metrics(request.account, wallet, now=now),
         "steps": steps_left(request.account, now=now),
         "may_change": request.role in MAKERS,
         "pictures": [Shown(row) for row in done[:RECENT_PICTURES]],
@@ -70,9 +70,8 @@ def checklist_hide(request: AccountRequest) -> HttpResponse:
     return redirect("dashboard:home")
 
 
-def metrics(account: Account, *, now: datetime) -> list[dict[str, object]]:
-    terms = terms_of(account.pk, now=now)
-    wallet = Wallet.objects.get(pk=account.pk)
+def metrics(account: Account, wallet: Wallet, *, now: datetime) -> list[dict[str, object]]:
+    terms = terms_from(wallet, plan_in_force(wallet.plan_code, now))
     spend_microusd = spend_since(account, month_of(now), now=now)
     return [
         *_postpaid(wallet, now),

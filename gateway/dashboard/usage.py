@@ -23,7 +23,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Account
 from accounts.selectors import keys_of
-from billing.models import Allowance, UsageBucket
+from billing.models import Allowance, UsageBucket, Wallet
 from billing.money import usd_text
 from gateway.dashboard.access import AccountRequest, account_page
 from gateway.dashboard.overview import metrics as standing
@@ -71,7 +71,10 @@ def usage(request: AccountRequest) -> HttpResponse:
         "groups": list(GROUPS.items()),
         "ranges": list(RANGES.items()),
         "query": urlencode(selection.query),
-        "standing": [*standing(request.account, now=now), *allowance_left(request.account, now=now)],
+        "standing": [
+            *standing(request.account, Wallet.objects.get(pk=request.account.pk), now=now),
+            *allowance_left(request.account, now=now),
+        ],
         "cards": cards(found),
         "chart": chart(request.account, found, selection),
         "table": breakdown(request.account, found, selection),

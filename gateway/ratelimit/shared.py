@@ -98,7 +98,7 @@ class Breaker:
         log.warning("Redis is back and counts calls again")
 
 
-class Lines:
+class Connections:
     """Connections like those of a client's pool, lent without what the pool does around each command: looking into the
     socket, locks, records for telemetry. That was a third of what a script took. The last one used comes first.
     """
@@ -119,17 +119,17 @@ class Lines:
                 self._taken().disconnect()
             return self._ask(self._new(), command)
 
-    def _ask(self, line: Any, command: tuple[str | int, ...]) -> Any:
+    def _ask(self, connection: Any, command: tuple[str | int, ...]) -> Any:
         try:
-            line.send_command(*command)
-            answer = line.read_response()
+            connection.send_command(*command)
+            answer = connection.read_response()
         except ResponseError:  # an answer like any other: the connection is sound
-            self._keep(line)
+            self._keep(connection)
             raise
         except BaseException:
-            line.disconnect()
+            connection.disconnect()
             raise
-        self._keep(line)
+        self._keep(connection)
         return answer
 
     def _taken(self) -> Any:
@@ -141,11 +141,11 @@ class Lines:
     def _new(self) -> Any:
         return self._pool.connection_class(**self._pool.connection_kwargs)
 
-    def _keep(self, line: Any) -> None:
+    def _keep(self, connection: Any) -> None:
         if len(self._idle) < CONNECTIONS_MAX:
-            self._idle.append(line)
+            self._idle.append(connection)
         else:
-            line.disconnect()
+            connection.disconnect()
 
 
 def connect(url: str) -> redis.Redis:
@@ -166,7 +166,7 @@ class SharedLimiter:
 
     def __init__(self, client: redis.Redis, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._client: Any = client
-        self._lines = Lines(client.connection_pool)
+        self._connections = Connections(client.connection_pool)
         self._clock_ms = clock_ms
         self.breaker = Breaker()
         self._refusals = Refusals()
@@ -280,10 +280,10 @@ class SharedLimiter:
                 self._introduce()
             command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
             try:
-                answer = self._lines.run(*command)
+                answer = self._connections.run(*command)
             except NoScriptError:
                 self._introduce()
-                answer = self._lines.run(*command)
+                answer = self._connections.run(*command)
         except (RedisError, OSError) as problem:
             self.breaker.failed(problem)
             return None

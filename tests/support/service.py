@@ -137,25 +137,19 @@ class Service:
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until a call would be accepted and rendered; the logs' ends in the error when that takes too long."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-                urllib.request.urlopen(f"{self.url}/health/ready", timeout=2),
-            ):
-                return
-            time.sleep(0.1)
-        raise TimeoutError(f"The service did not get ready in {timeout_s} s.\n{self.logs()}")
+        self._wait_for("/health/ready", timeout_s)
 
     def wait_live(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Until the web process answers, whatever else runs; the logs' ends in the error when that takes too long."""
+        """Until the web process answers, whatever else runs."""
+        self._wait_for("/health/live", timeout_s)
+
+    def _wait_for(self, path: str, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{self.url}/health/live", timeout=1).close()
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.url + path, timeout=2):
                 return
             time.sleep(0.02)
-        raise TimeoutError(f"The web process did not answer in {timeout_s} s.\n{self.logs()}")
+        raise TimeoutError(f"{path} did not answer within {timeout_s} s.\n{self.logs()}")
 
     def kill(self, name: str) -> None:
         """SIGKILL for the process and all of its children: nothing of it gets to say goodbye."""

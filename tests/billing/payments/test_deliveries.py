@@ -3,13 +3,11 @@
 import http.client
 import os
 import threading
-import urllib.request
 
 import pytest
 
 from billing.models import LedgerEntry, StripeEvent, TopUp
 from billing.stripe_events import TYPES
-from tests.faults.scene import wait_until
 from tests.support.inbox import NO_KEYS, NO_TURNS, inbox_rush
 from tests.support.money import wallet_of
 from tests.support.service import Service
@@ -38,18 +36,10 @@ def web(stripe, tmp_path):
     service = Service(tmp_path, env={"WEB_PROCESSES": "2", **{name: os.environ[name] for name in names}})
     try:
         service.start("web")
-        wait_until(lambda: answers(service), "the web server", timeout_s=180)
+        service.wait_live()
         yield service
     finally:
         service.stop()
-
-
-def answers(service):
-    try:
-        with urllib.request.urlopen(f"{service.url}/health/live", timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 def post_at_once(service, stripe, event):
