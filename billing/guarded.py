@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from django.db import connection
+from django.db import DataError, connection
 
 
 class Guarded(enum.Enum):
@@ -63,7 +64,25 @@ class Insert:
         return [value for value in self.values.values() if value is not Guarded.ID]
 
 
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """With psycopg's placeholders, with the server's, and the name under which the server keeps it prepared."""
+
+    sql: str
+    numbered: bytes
+    name: bytes
+
+    @classmethod
+    def of(cls, sql: str) -> _Statement:
+        first, *others = sql.split("%s")
+        numbered = first + "".join(f"${number}{part}" for number, part in enumerate(others, start=1))
+        digest = hashlib.sha256(numbered.encode()).hexdigest()
+        return cls(sql, numbered.encode(), f"guarded_{digest[:32]}".encode())
+
+
 ALWAYS = Guard("SELECT 1 AS id")
+# The names of what each connection has prepared.
+_prepared: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
 
 
 def run_guarded(guard: Guard, inserts: Sequence[Insert]) -> bool:
@@ -81,8 +100,15 @@ def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
     parameters = [*guard.parameters] if room is None else [*room.parameters, *guard.parameters, *room.count_parameters]
     for insert in inserts:
         parameters += insert.parameters
-    with _preparing_cursor() as cursor:
-        cursor.execute(statement, [_as_text(value) for value in parameters])
+    pool = getattr(connection, "pool", None)
+    if connection.connection is None and pool:
+        return _on_lent_connection(pool, statement, parameters)
+    from psycopg import Cursor  # where SQLite serves, nothing else loads the driver
+
+    connection.ensure_connection()
+    raw: Any = Cursor(connection.connection)
+    with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
+        cursor.execute(statement.sql, [None if value is None else _as_bytes(value).decode() for value in parameters])
         return cursor.fetchone() is not None
 
 
@@ -91,7 +117,7 @@ def _statement(
     guard_sql: str,
     counting: tuple[str, str] | None,
     shapes: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...],
-) -> str:
+) -> _Statement:
     """The counters are locked before the guarded row, and looked at again after any wait for their locks."""
     if counting is None:
         parts = [f"WITH guard AS ({guard_sql})"]
@@ -106,44 +132,74 @@ def _statement(
         names = ", ".join(name for name, _ in columns)
         terms = ", ".join("guard.id" if guarded else "%s" for _, guarded in columns)
         parts.append(f"row{number} AS (INSERT INTO {table} ({names}) SELECT {terms} FROM guard)")  # noqa: S608 - our names
-    return f"{', '.join(parts)} SELECT id FROM guard"  # noqa: S608 - parts hold our own names and placeholders
+    return _Statement.of(f"{', '.join(parts)} SELECT id FROM guard")  # noqa: S608 - parts hold our own names
 
 
-@contextmanager
-def _preparing_cursor() -> Iterator[Any]:
-    """A cursor whose statements the server keeps prepared, unless DATABASE_PREPARE says no. Django's own binds the
-    values into the text, which the server then reads anew each time.
-
-    A connection that this thread holds already is used. Otherwise one is borrowed from Django's pool, and returned with
-    the statement's end: what Django does around taking and returning one costs a third of the statement.
+def _on_lent_connection(pool: Any, statement: _Statement, parameters: Sequence[Any]) -> bool:
+    """The statement as a transaction of its own, on a connection that Django's pool lends for it, by libpq's blocking
+    call: one step outside the interpreter. A cursor, and what Django does around taking and returning a connection,
+    cost three times as much, most of it in threads that wake each other.
     """
-    from psycopg import Cursor  # where SQLite serves, nothing else loads the driver
-
-    raw: Any
-    pool = getattr(connection, "pool", None)
-    if connection.connection is None and pool:
-        with connection.wrap_database_errors:
-            pool.open()  # by whoever comes first
-            raw = pool.getconn()
-            try:
-                with Cursor(raw) as cursor:
-                    yield cursor
-            finally:
-                pool.putconn(raw)
-        return
-    connection.ensure_connection()
-    raw = Cursor(connection.connection)
-    with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
-        yield cursor
+    with connection.wrap_database_errors:
+        pool.open()  # by whoever comes first
+        lent = pool.getconn()
+        try:
+            values = [None if value is None else _as_bytes(value) for value in parameters]
+            return _run(lent, statement, values)
+        finally:
+            pool.putconn(lent)
 
 
-def _as_text(value: Any) -> Any:
-    """Numbers and moments as text, whose type the server takes from the column: one prepared statement serves every
-    size of number, and nothing looks up how to write each."""
+def _run(lent: Any, statement: _Statement, values: list[bytes | None]) -> bool:
+    """Whether a row came back. Each connection prepares the statement once, unless DATABASE_PREPARE says no."""
+    from psycopg.errors import InvalidSqlStatementName
+
+    server = lent.pgconn
+    if lent.prepare_threshold is None:
+        return _rows(lent, server.exec_params, statement.numbered, values) > 0
+    known = _prepared.setdefault(lent, set())
+    if statement.name in known:
+        try:
+            return _rows(lent, server.exec_prepared, statement.name, values) > 0
+        except InvalidSqlStatementName:  # the server was told to forget what it had prepared
+            known.clear()
+    _rows(lent, server.prepare, statement.name, statement.numbered)
+    known.add(statement.name)
+    return _rows(lent, server.exec_prepared, statement.name, values) > 0
+
+
+def _rows(lent: Any, ask: Callable[..., Any], *arguments: Any) -> int:
+    """Rows of the answer to one of libpq's calls. Raises psycopg's errors."""
+    from psycopg.errors import OperationalError, error_from_result
+    from psycopg.pq import ConnStatus, ExecStatus
+
+    try:
+        answer = ask(*arguments)
+    except MemoryError:  # how the driver tells that nothing could be sent
+        answer = None
+    if answer is None or lent.pgconn.status != ConnStatus.OK:
+        raise OperationalError(lent.pgconn.get_error_message())
+    if answer.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        raise error_from_result(answer)
+    rows: int = answer.ntuples
+    return rows
+
+
+def _as_bytes(value: Any) -> bytes:
+    """As text, whose type the server takes from the column: one prepared statement serves every size of number, and
+    nothing looks up how to write each. Raises DataError."""
     kind = type(value)
+    if kind is str:
+        text: bytes = value.encode()
+        if b"\0" in text:  # libpq would end the text there
+            raise DataError("A text cannot hold a NUL character.")
+        return text
+    if kind is bool:
+        return b"t" if value else b"f"
     if kind is int:
-        return str(value)
-    return value.isoformat() if issubclass(kind, date) else value
+        return b"%d" % value
+    moment: date = value
+    return moment.isoformat().encode()
 
 
 def _in_turn(guard: Guard, inserts: Sequence[Insert]) -> bool:
