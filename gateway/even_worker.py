@@ -1,17 +1,22 @@
-"""gunicorn's threaded worker, taking new connections in turn with the other processes.
+"""gunicorn's threaded worker, whose processes take new connections in turn, and whose threads take turns at computing
+(gateway.turns).
 
-They all listen on one socket, and the first to wake would take every connection that is waiting. A client that opens
-sixteen at once and keeps them then has one process to itself while the others idle, at a third to a half of the speed
-(benchmarks.admission). So a process that has more connections than another lets it go first.
+The processes all listen on one socket, and the first to wake would take every connection that is waiting. A client that
+opens sixteen at once and keeps them then has one process to itself while the others idle, at a third to a half of the
+speed (benchmarks.admission). So a process that has more connections than another lets it go first.
 """
 
 from __future__ import annotations
 
 import mmap
 import time
+from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
+
+from gateway import settings
+from gateway.turns import PATIENCE_S, Turns
 
 # How many connections more than the one with the fewest a process may have before it waits for it.
 LEAD = 2
@@ -24,10 +29,44 @@ SLOTS = 128
 _told = memoryview(mmap.mmap(-1, SLOTS * 2 * 4)).cast("I")
 
 
+class Outcome:
+    """Whether a connection is to be kept, with as much of a future as gunicorn asks for."""
+
+    def __init__(self, keep: Any) -> None:
+        self._keep = keep
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self) -> Any:
+        return self._keep
+
+
 class EvenWorker(ThreadWorker):
     def __init__(self, age: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(age, *args, **kwargs)
         self._place = age % SLOTS * 2
+
+    def get_thread_pool(self) -> Turns:
+        return Turns(at_once=settings.WEB_CALLS_AT_ONCE, threads_max=self.cfg.threads)
+
+    def enqueue_req(self, conn: Any) -> None:
+        self.tpool.submit(partial(self._serve, conn))
+
+    def _serve(self, conn: Any) -> None:
+        keep: Any = False
+        try:
+            keep = self.handle(conn)
+        finally:
+            self.method_queue.defer(self.finish_request, conn, Outcome(keep))
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Looks after the turns as long as someone waits for one."""
+        if not self.tpool.someone_waits:
+            super().wait_for_and_dispatch_events(timeout)
+        else:
+            super().wait_for_and_dispatch_events(min(timeout, PATIENCE_S))
+            self.tpool.relieve()
 
     def notify(self) -> None:
         """Each turn of the loop begins here: alive, and with so many connections. One that is about to end is not

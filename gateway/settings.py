@@ -145,6 +145,9 @@ STORAGE_URL = env.str("STORAGE_URL", default=f"file://{RUN_DIR / 'media'}")
 MODEL_DIR = env.str("MODEL_DIR", default=str(BASE_DIR / "models"))
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=2 if REDIS_URL else 1)
 WEB_THREADS = env.int("WEB_THREADS", default=320)
+# How many calls of one process compute at the same moment. More than one, so that one does while another waits for the
+# database; Python runs one thread at a time, so many would only wake each other.
+WEB_CALLS_AT_ONCE = env.int("WEB_CALLS_AT_ONCE", default=3)
 CACHES: dict[str, dict[str, Any]] = {
     "default": (
         {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}

@@ -6,6 +6,7 @@ import threading
 
 from django.conf import settings
 
+from gateway.turns import give_turn_away
 from gateway.wakeups import finished_watch
 from inference.models import Generation
 
@@ -16,6 +17,7 @@ def wait(generation: Generation, *, timeout_s: float) -> Generation:
     """The generation as it stands when it is settled, or when the time or the places have run out."""
     if generation.settled or timeout_s <= 0 or not _places.acquire(blocking=False):
         return generation
+    give_turn_away()
     try:
         settled = finished_watch().wait(generation.pk, timeout_s=timeout_s)
     finally:
