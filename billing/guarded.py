@@ -7,7 +7,6 @@ half of the server's time. SQLite runs the same parts one after another in the c
 
 from __future__ import annotations
 
-import enum
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +16,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db import DataError, connection
-
-
-class Guarded(enum.Enum):
-    """A value that only the guard knows: the id of the row that it changed."""
-
-    ID = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +42,16 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One row to be written if the guard lets it. A value may be Guarded.ID."""
+    """One row to be written if the guard lets it. The column `of_guard`, if any, gets the guard's id."""
 
     table: str
     values: Mapping[str, Any]
+    of_guard: str = ""
 
     @property
-    def shape(self) -> tuple[str, tuple[tuple[str, bool], ...]]:
-        """The table and its columns, and which of them the guard fills."""
-        return self.table, tuple((column, value is Guarded.ID) for column, value in self.values.items())
-
-    @property
-    def parameters(self) -> list[Any]:
-        return [value for value in self.values.values() if value is not Guarded.ID]
+    def shape(self) -> tuple[str, ...]:
+        """The table, the column that the guard fills, and the others in their order."""
+        return self.table, self.of_guard, *self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +89,7 @@ def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
     statement = _statement(guard.sql, counting, tuple(insert.shape for insert in inserts))
     parameters = [*guard.parameters] if room is None else [*room.parameters, *guard.parameters, *room.count_parameters]
     for insert in inserts:
-        parameters += insert.parameters
+        parameters += insert.values.values()
     pool = getattr(connection, "pool", None)
     if connection.connection is None and pool:
         return _on_lent_connection(pool, statement, parameters)
@@ -116,7 +106,7 @@ def _as_one_statement(guard: Guard, inserts: Sequence[Insert]) -> bool:
 def _statement(
     guard_sql: str,
     counting: tuple[str, str] | None,
-    shapes: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...],
+    shapes: tuple[tuple[str, ...], ...],
 ) -> _Statement:
     """The counters are locked before the guarded row, and looked at again after any wait for their locks."""
     if counting is None:
@@ -128,9 +118,9 @@ def _statement(
             f"guard AS ({guard_sql})",
             f"counted AS ({count_sql} AND (SELECT count(*) FROM guard) = 1)",  # noqa: S608 - our own statements
         ]
-    for number, (table, columns) in enumerate(shapes):
-        names = ", ".join(name for name, _ in columns)
-        terms = ", ".join("guard.id" if guarded else "%s" for _, guarded in columns)
+    for number, (table, of_guard, *columns) in enumerate(shapes):
+        names = ", ".join([*columns, of_guard] if of_guard else columns)
+        terms = ", ".join(["%s"] * len(columns) + (["guard.id"] if of_guard else []))
         parts.append(f"row{number} AS (INSERT INTO {table} ({names}) SELECT {terms} FROM guard)")  # noqa: S608 - our names
     return _Statement.of(f"{', '.join(parts)} SELECT id FROM guard")  # noqa: S608 - parts hold our own names
 
@@ -215,8 +205,8 @@ def _in_turn(guard: Guard, inserts: Sequence[Insert]) -> bool:
         if room is not None:
             cursor.execute(room.count_sql, room.count_parameters)
         for insert in inserts:
-            values = [row[0] if value is Guarded.ID else value for value in insert.values.values()]
+            values = {**insert.values, **({insert.of_guard: row[0]} if insert.of_guard else {})}
             marks = ", ".join(["%s"] * len(values))
-            sql = f"INSERT INTO {insert.table} ({', '.join(insert.values)}) VALUES ({marks})"  # noqa: S608 - our names
-            cursor.execute(sql, values)
+            sql = f"INSERT INTO {insert.table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 - our names
+            cursor.execute(sql, [*values.values()])
         return True

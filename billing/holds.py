@@ -22,7 +22,7 @@ from billing.errors import (
     InvoiceUnpaid,
     ModelNotInPlan,
 )
-from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
+from billing.guarded import ALWAYS, Guard, Insert, run_guarded
 from billing.models import MONEY, Allowance, EntryKind, Hold, HoldState, Source, UsageDay, Wallet
 from billing.money import usd_text
 from billing.spending import SpendLimits, counters_open, room_for, spend_give_back, spend_refusal
@@ -83,7 +83,8 @@ def hold_place(
         "created_at": connection.ops.adapt_datetimefield_value(now),
     }
     for reservation, guard in _sources(limits, terms, price_code, amount_microusd, now):
-        hold = Insert("billing_hold", row | _of_source(reservation, limits))
+        allowance = "allowance_id" if reservation.source == Source.ALLOWANCE else ""
+        hold = Insert("billing_hold", row | _of_source(reservation, limits), of_guard=allowance)
         inserts = [hold, *dependent(reservation.source)]
         if run_guarded(guard, inserts):
             return reservation
@@ -99,7 +100,6 @@ def _of_source(reservation: Reservation, limits: SpendLimits) -> dict[str, objec
     return {
         "source": reservation.source.value,
         "day": connection.ops.adapt_datefield_value(reservation.day),
-        "allowance_id": Guarded.ID if reservation.source == Source.ALLOWANCE else None,
         "spend_scopes": limits.of(reservation.source).scopes if reservation.source in MONEY else 0,
     }
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -126,6 +128,11 @@ class Connections:
         except ResponseError:  # an answer like any other: the connection is sound
             self._keep(connection)
             raise
+        except redis.ConnectionError as problem:
+            connection.disconnect()
+            if isinstance(problem.__context__, BlockingIOError):  # the kernel's time was over
+                raise redis.TimeoutError("Redis took too long.") from problem
+            raise
         except BaseException:
             connection.disconnect()
             raise
@@ -139,13 +146,26 @@ class Connections:
             return self._new()
 
     def _new(self) -> Any:
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        connection.connect()
+        if type(connection._sock) is socket.socket:  # and not one with TLS, which reads more often than it answers
+            _let_the_kernel_time(connection._sock, connection.socket_timeout)
+        return connection
 
     def _keep(self, connection: Any) -> None:
         if len(self._idle) < CONNECTIONS_MAX:
             self._idle.append(connection)
         else:
             connection.disconnect()
+
+
+def _let_the_kernel_time(sock: socket.socket, timeout_s: float) -> None:
+    """Python looks whether a socket with a timeout is ready before each step, and lets other threads in each time. The
+    kernel keeps the same time within the step; then it raises BlockingIOError."""
+    limit = struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1_000_000))
+    sock.setblocking(True)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def connect(url: str) -> redis.Redis:

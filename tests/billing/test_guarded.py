@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
-from billing.guarded import ALWAYS, Guard, Guarded, Insert, run_guarded
+from billing.guarded import ALWAYS, Guard, Insert, run_guarded
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -45,8 +45,8 @@ def on(request):
     return request.param
 
 
-def insert(number: int, **values: object) -> Insert:
-    return Insert(TABLE, {"number": number, **values})
+def insert(number: int, *, of_guard: str = "", **values: object) -> Insert:
+    return Insert(TABLE, {"number": number, **values}, of_guard=of_guard)
 
 
 def rows(columns: str = "number") -> list[tuple[object, ...]]:
@@ -78,7 +78,7 @@ def server_says(sql: str) -> None:
 
 
 def test_every_kind_of_value_arrives_as_it_is(on):
-    new = insert(2**53 + 1, text='Ä "%s" {}', day=date(2026, 2, 28), moment=MOMENT, truth=True, guard=Guarded.ID)
+    new = insert(2**53 + 1, text='Ä "%s" {}', day=date(2026, 2, 28), moment=MOMENT, truth=True, of_guard="guard")
     assert run_guarded(Guard("SELECT %s::int AS id", [7]), [new])
     assert run_guarded(ALWAYS, [insert(2**53 + 2, text=None, truth=False)])
     assert rows("number, text, day, moment, truth, guard") == [
