@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -71,13 +71,15 @@ class _Statement:
 
 
 ALWAYS = Guard("SELECT 1 AS id")
+# Whether what is guarded is one statement here, and so a transaction of its own.
+ONE_STATEMENT = connection.vendor == "postgresql"
 # The names of what each connection has prepared.
 _prepared: WeakKeyDictionary[Any, set[bytes]] = WeakKeyDictionary()
 
 
 def run_guarded(guard: Guard, inserts: Sequence[Insert]) -> bool:
     """Whether the guard let it happen. All of it happens, or nothing does."""
-    if connection.vendor == "postgresql":
+    if ONE_STATEMENT:
         return _as_one_statement(guard, inserts)
     assert connection.in_atomic_block, "Several statements are one only inside a transaction."
     return _in_turn(guard, inserts)
@@ -196,17 +198,29 @@ def _in_turn(guard: Guard, inserts: Sequence[Insert]) -> bool:
     with connection.cursor() as cursor:
         room = guard.room
         if room is None:
-            cursor.execute(guard.sql, guard.parameters)
+            cursor.execute(guard.sql, _adapted(guard.parameters))
         else:
-            cursor.execute(f"WITH room AS ({room.sql}) {guard.sql}", [*room.parameters, *guard.parameters])
+            cursor.execute(f"WITH room AS ({room.sql}) {guard.sql}", _adapted([*room.parameters, *guard.parameters]))
         row = cursor.fetchone()
         if row is None:
             return False
         if room is not None:
-            cursor.execute(room.count_sql, room.count_parameters)
+            cursor.execute(room.count_sql, _adapted(room.count_parameters))
         for insert in inserts:
             values = {**insert.values, **({insert.of_guard: row[0]} if insert.of_guard else {})}
             marks = ", ".join(["%s"] * len(values))
             sql = f"INSERT INTO {insert.table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 - our names
-            cursor.execute(sql, [*values.values()])
+            cursor.execute(sql, _adapted(values.values()))
         return True
+
+
+def _adapted(values: Iterable[Any]) -> list[Any]:
+    """Days and moments as the database's columns hold them."""
+    adapted = []
+    for value in values:
+        if isinstance(value, datetime):
+            value = connection.ops.adapt_datetimefield_value(value)
+        elif isinstance(value, date):
+            value = connection.ops.adapt_datefield_value(value)
+        adapted.append(value)
+    return adapted

@@ -80,7 +80,7 @@ def hold_place(
         "images_held": images,
         "images_captured": 0,
         "key_id": key_id,
-        "created_at": connection.ops.adapt_datetimefield_value(now),
+        "created_at": now,
     }
     for reservation, guard in _sources(limits, terms, price_code, amount_microusd, now):
         allowance = "allowance_id" if reservation.source == Source.ALLOWANCE else ""
@@ -99,7 +99,7 @@ def _of_source(reservation: Reservation, limits: SpendLimits) -> dict[str, objec
     """The columns of a hold that say what to give back to."""
     return {
         "source": reservation.source.value,
-        "day": connection.ops.adapt_datefield_value(reservation.day),
+        "day": reservation.day,
         "spend_scopes": limits.of(reservation.source).scopes if reservation.source in MONEY else 0,
     }
 
@@ -127,12 +127,11 @@ def _sources(
 
 
 def allowance_guard(account_id: int, now: datetime) -> Guard:
-    moment = connection.ops.adapt_datetimefield_value(now)
     return Guard(
         "UPDATE billing_allowance SET calls_used = calls_used + 1 WHERE calls_used < calls_granted AND id = ("
         "SELECT id FROM billing_allowance WHERE account_id = %s AND period_start <= %s AND period_end > %s"
         " AND calls_used < calls_granted ORDER BY period_end, id LIMIT 1) RETURNING id",
-        (account_id, moment, moment),
+        (account_id, now, now),
     )
 
 
@@ -141,7 +140,7 @@ def free_day_guard(account_id: int, limit: int, day: date) -> Guard:
         "INSERT INTO billing_usageday (account_id, day, calls) VALUES (%s, %s, 1)"
         " ON CONFLICT (account_id, day) DO UPDATE SET calls = billing_usageday.calls + 1"
         " WHERE billing_usageday.calls < %s RETURNING id",
-        (account_id, connection.ops.adapt_datefield_value(day), limit),
+        (account_id, day, limit),
     )
 
 

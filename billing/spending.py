@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from django.db import connection
 from django.db.models import F, Sum
 from django.utils.translation import gettext_noop as _
 
@@ -70,7 +69,7 @@ def room_for(limits: SpendLimits, amount_microusd: int, now: datetime) -> Room |
     counters = limits.counters()
     if not counters:
         return None
-    month = connection.ops.adapt_datefield_value(month_day(now))
+    month = month_day(now)
     fits = " OR ".join("(key_id = %s AND opening_microusd + counted_microusd + %s <= %s)" for _ in counters)
     places = ", ".join("%s" for _ in counters)
     within = [value for key_id, limit in counters for value in (key_id, amount_microusd, limit)]

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from gateway import health
+from gateway.api.routes import urlpatterns as api_urls
 from gateway.leaks import leaked_keys
 from gateway.media import media
 from gateway.stripe_webhook import stripe_webhook
@@ -14,9 +15,9 @@ admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    *api_urls,  # first, and without a resolver of its own: each call looks for it
     path("health/live", health.live),
     path("health/ready", health.ready),
-    path("api/", include("gateway.api.routes")),
     path("media/<path:key>", media),
     path("stripe/webhook", stripe_webhook),
     path("security/leaked-keys", leaked_keys, name="leaked_keys"),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.base import ModelState
 
@@ -82,7 +82,7 @@ def generation_row(new: NewGeneration) -> dict[str, Any]:
         "reply": orjson.dumps(new.reply).decode(),
         "webhook_url": new.webhook_url,
         "track_id": orjson.dumps(new.track_id).decode() if new.track_id is not None else None,
-        "created_at": connection.ops.adapt_datetimefield_value(new.created_at),
+        "created_at": new.created_at,
         "worker": "",
         "attempt": 0,
         "step": 0,
@@ -105,7 +105,7 @@ def generation_written(new: NewGeneration, row: Mapping[str, Any], *, funding: s
     state.adding, state.db = False, DEFAULT_DB_ALIAS
     values["funding"] = funding
     values["spec"], values["asked"], values["reply"] = orjson.loads(row["spec"]), new.asked, new.reply
-    values["track_id"], values["created_at"] = new.track_id, new.created_at
+    values["track_id"] = new.track_id
     return written
 
 

@@ -5,7 +5,7 @@ An order is right in itself; whether it may be served is for admission to say (g
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -185,7 +185,7 @@ def _spec(
     temporary: bool,
     watched: bool,
 ) -> RenderSpec:
-    token, now_epoch_s = uuid.uuid4().hex, int(call.now.timestamp())
+    token, now_epoch_s = secrets.token_hex(16), int(call.now.timestamp())
     expires_epoch_s = now_epoch_s + settings.TEMP_LINK_TTL_S if temporary else None
     samples = arguments.get("samples", 1)
     return RenderSpec(

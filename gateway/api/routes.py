@@ -216,4 +216,4 @@ def absent_routes() -> Iterator[Route]:
 
 
 ROUTES: tuple[Route, ...] = (*generation_routes(), *other_routes(), *absent_routes())
-urlpatterns = [re_path(r"^(?P<path>[\s\S]*)\Z", api_view(Table(ROUTES)), name="api")]
+urlpatterns = [re_path(r"^api/(?P<path>[\s\S]*)\Z", api_view(Table(ROUTES)), name="api")]

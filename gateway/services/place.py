@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from billing.errors import PriceMissing
-from billing.guarded import Insert
+from billing.guarded import ONE_STATEMENT, Insert
 from billing.holds import hold_place
 from billing.pricing import price_in_force
 from gateway.caching import TtlCache
@@ -86,8 +86,8 @@ def generation_place(
 
 
 def _one_commit(*, several: bool) -> AbstractContextManager[None]:
-    """A transaction around several statements. A single one on PostgreSQL is its own."""
-    return transaction.atomic() if several or connection.vendor != "postgresql" else nullcontext()
+    """A transaction around several statements."""
+    return transaction.atomic() if several or not ONE_STATEMENT else nullcontext()
 
 
 def _price(caller: Caller, order: GenerationOrder) -> int:
