@@ -126,8 +126,17 @@ if _database["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA mmap_size=134217728;",
     }
 else:
+    # A server that is gone without a word is noticed within a minute, instead of the system's quarter of an hour.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 30_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        **_database.get("OPTIONS", {}),
+    }
     # A bounded pool: threads that wait for a picture hold no connection, so few serve many.
-    _database.setdefault("OPTIONS", {})["pool"] = {
+    _database["OPTIONS"]["pool"] = {
         "min_size": env.int("DATABASE_POOL_MIN", default=1),
         "max_size": env.int("DATABASE_POOL_MAX", default=8),
         "timeout": env.int("DATABASE_POOL_TIMEOUT_S", default=10),
