@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -29,19 +30,6 @@ SLOTS = 128
 _told = memoryview(mmap.mmap(-1, SLOTS * 2 * 4)).cast("I")
 
 
-class Outcome:
-    """Whether a connection is to be kept, with as much of a future as gunicorn asks for."""
-
-    def __init__(self, keep: Any) -> None:
-        self._keep = keep
-
-    def cancelled(self) -> bool:
-        return False
-
-    def result(self) -> Any:
-        return self._keep
-
-
 class EvenWorker(ThreadWorker):
     def __init__(self, age: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(age, *args, **kwargs)
@@ -54,11 +42,14 @@ class EvenWorker(ThreadWorker):
         self.tpool.submit(partial(self._serve, conn))
 
     def _serve(self, conn: Any) -> None:
-        keep: Any = False
+        outcome: Future[Any] = Future()
         try:
-            keep = self.handle(conn)
+            outcome.set_result(self.handle(conn))
+        except BaseException as problem:  # gunicorn closes the connection then
+            outcome.set_exception(problem)
+            raise
         finally:
-            self.method_queue.defer(self.finish_request, conn, Outcome(keep))
+            self.method_queue.defer(self.finish_request, conn, outcome)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Looks after the turns as long as someone waits for one."""

@@ -115,7 +115,9 @@ class Connections:
         """
         try:
             return self._ask(self._taken(), command)
-        except redis.ConnectionError:
+        except redis.ConnectionError as problem:
+            if isinstance(problem.__context__, BlockingIOError):  # the kernel's time was over
+                raise redis.TimeoutError("Redis took too long.") from problem
             # What the server closed it closed for all of them.
             while self._idle:
                 self._taken().disconnect()
@@ -127,11 +129,6 @@ class Connections:
             answer = connection.read_response()
         except ResponseError:  # an answer like any other: the connection is sound
             self._keep(connection)
-            raise
-        except redis.ConnectionError as problem:
-            connection.disconnect()
-            if isinstance(problem.__context__, BlockingIOError):  # the kernel's time was over
-                raise redis.TimeoutError("Redis took too long.") from problem
             raise
         except BaseException:
             connection.disconnect()
