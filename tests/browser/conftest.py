@@ -192,10 +192,14 @@ def shell(command: str) -> str:
 
 def axe_faults(page: Page) -> list[str]:
     """Violations of WCAG 2.0 to 2.2, A and AA, on the page as it stands."""
-    page.evaluate(AXE)
-    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", AXE_TAGS)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    # All that holds as well would be described node by node and sent over: most of the time that a look takes.
+    found = page.evaluate(
+        "async tags => (await axe.run(document, {runOnly: tags, resultTypes: ['violations']})).violations", AXE_TAGS
+    )
     return [
         f"{violation['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()}"
-        for violation in found["violations"]
+        for violation in found
         for node in violation["nodes"]
     ]

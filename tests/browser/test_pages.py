@@ -74,3 +74,24 @@ def test_sizes_follow_the_reader_s_own_size_of_text(new_page: NewPage) -> None:
     # Chromium's default; the text of pages is the token's share of it.
     assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "16px"
     assert page.evaluate("getComputedStyle(document.body).fontSize") == "15px"
+
+
+def test_faults_that_are_planted_are_found(new_page: NewPage) -> None:
+    page = new_page(width_px=360)
+    page.goto("/")
+    assert faults_of(page, 360) == []
+    page.evaluate(
+        """() => {
+          const main = document.querySelector("main");
+          const heading = document.querySelector("h1");
+          const text = document.createElement("p");
+          text.append("hardly to be read");
+          text.style.color = "rgb(200, 200, 200)";
+          text.style.backgroundColor = "rgb(220, 220, 220)";
+          main.append(text, heading.cloneNode(true), document.createElement("button"));
+          main.style.minWidth = "700px";
+        }"""
+    )
+    found = " ".join(faults_of(page, 360))
+    for fault in ("color-contrast", "button-name", "2 h1", "scrolls sideways, 7"):
+        assert fault in found
