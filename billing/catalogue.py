@@ -92,15 +92,16 @@ PRICES_MICROUSD: dict[str, int] = {"sd15": 2_000, "sdxl": 4_000, "other": 4_700}
 
 def catalogue_seed() -> int:
     """Write the plans and prices that no version of exists; how many were written. Nothing existing is touched."""
-    written = 0
-    for position, plan in enumerate(PLANS):
-        if not Plan.objects.filter(code=plan["code"]).exists():
-            Plan.objects.create(effective_from=SEEDED_FROM, position=position, **plan)
-            written += 1
-    for price_code, amount_microusd in PRICES_MICROUSD.items():
-        if not Price.objects.filter(price_code=price_code, account=None).exists():
-            Price.objects.create(
-                price_code=price_code, amount_microusd=amount_microusd, effective_from=SEEDED_FROM, note="seeded"
-            )
-            written += 1
-    return written
+    known_plans = set(Plan.objects.values_list("code", flat=True))
+    known_prices = set(Price.objects.filter(account=None).values_list("price_code", flat=True))
+    plans = [
+        Plan(effective_from=SEEDED_FROM, position=position, **plan)
+        for position, plan in enumerate(PLANS)
+        if plan["code"] not in known_plans
+    ]
+    prices = [
+        Price(price_code=price_code, amount_microusd=amount_microusd, effective_from=SEEDED_FROM, note="seeded")
+        for price_code, amount_microusd in PRICES_MICROUSD.items()
+        if price_code not in known_prices
+    ]
+    return len(Plan.objects.bulk_create(plans)) + len(Price.objects.bulk_create(prices))
