@@ -39,7 +39,7 @@ PROOFS := tests/billing/payments tests/billing/test_books_against_a_model.py tes
 test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
 
 test-fast: setup  ## The bulk of the suite on SQLite, in parallel
-	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
 	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)

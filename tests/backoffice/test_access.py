@@ -128,31 +128,46 @@ def test_every_view_of_the_console_is_in_the_table() -> None:
     assert {pattern.name: pattern.callback.needs for pattern in urlpatterns} == NEEDS
 
 
-@pytest.mark.parametrize("name", NEEDS)
 class TestEveryView:
-    def test_a_visitor_is_sent_to_the_log_in_page(self, client: Client, alice: Member, name: str) -> None:
-        url = address(name, alice, place(alice).generation.pk)
-        answer = client.post(url) if name in POSTED else client.get(url)
-        assert answer.status_code == 302
-        assert answer.headers["Location"].startswith("/accounts/login/")
+    """Who may not enter changes nothing, so all addresses are asked in one go; who may has a fresh service for each."""
 
-    def test_a_customer_finds_nothing(self, client: Client, alice: Member, name: str) -> None:
+    @pytest.fixture
+    def generation_id(self, alice: Member) -> int:
+        return place(alice).generation.pk
+
+    def test_a_visitor_is_sent_to_the_log_in_page(
+        self, client: Client, alice: Member, generation_id: int, subtests: pytest.Subtests
+    ) -> None:
+        for name in NEEDS:
+            with subtests.test(name):
+                url = address(name, alice, generation_id)
+                answer = client.post(url) if name in POSTED else client.get(url)
+                assert answer.status_code == 302
+                assert answer.headers["Location"].startswith("/accounts/login/")
+
+    def test_a_customer_finds_nothing(
+        self, client: Client, alice: Member, generation_id: int, subtests: pytest.Subtests
+    ) -> None:
         client.force_login(alice.user)
-        assert ask(client, name, address(name, alice, place(alice).generation.pk)) == 404
-        assert not StaffAction.objects.exists()
+        for name in NEEDS:
+            with subtests.test(name):
+                assert ask(client, name, address(name, alice, generation_id)) == 404
+                assert not StaffAction.objects.exists()
 
     def test_a_person_marked_as_staff_without_any_part_finds_nothing(
-        self, client: Client, alice: Member, name: str
+        self, client: Client, alice: Member, generation_id: int, subtests: pytest.Subtests
     ) -> None:
         client.force_login(User.objects.create_user("new@operator.example", "x", is_staff=True))
-        assert ask(client, name, address(name, alice, 1)) == 404
+        for name in NEEDS:
+            with subtests.test(name):
+                assert ask(client, name, address(name, alice, generation_id)) == 404
 
     @pytest.mark.parametrize("role", StaffRole)
+    @pytest.mark.parametrize("name", NEEDS)
     def test_each_part_gets_what_its_permissions_say(
-        self, as_staff: AsStaff, alice: Member, name: str, role: StaffRole
+        self, as_staff: AsStaff, alice: Member, generation_id: int, name: str, role: StaffRole
     ) -> None:
-        url = address(name, alice, place(alice).generation.pk)
-        status = ask(as_staff(role), name, url)
+        status = ask(as_staff(role), name, address(name, alice, generation_id))
         if NEEDS[name] not in GRANTS[role]:
             assert status == 403
             assert not StaffAction.objects.exists()
@@ -161,11 +176,14 @@ class TestEveryView:
             assert status in ((302, 400, 404) if name in POSTED else (200,))
 
     def test_it_demands_a_second_factor_where_the_setting_says_so(
-        self, as_staff: AsStaff, alice: Member, name: str, settings
+        self, as_staff: AsStaff, alice: Member, generation_id: int, subtests: pytest.Subtests, settings
     ) -> None:
         settings.STAFF_SECOND_FACTOR = True
-        assert ask(as_staff(StaffRole.OWNER), name, address(name, alice, 1)) == 403
-        assert not StaffAction.objects.exists()
+        client = as_staff(StaffRole.OWNER)
+        for name in NEEDS:
+            with subtests.test(name):
+                assert ask(client, name, address(name, alice, generation_id)) == 403
+                assert not StaffAction.objects.exists()
 
 
 def test_an_owner_with_a_second_factor_gets_in(as_owner: Client, settings) -> None:

@@ -15,9 +15,10 @@ from billing.holds import hold_capture, hold_place, hold_release
 from billing.models import EntryKind, Hold, SpendMonth, UsageDay
 from billing.services import invoice_settle, plan_assign
 from billing.spending import INVOICED
+from tests.faults.scene import long_run
 from tests.support.money import move_to, wallet_of
 
-STEPS = 2_000
+STEPS = 2_000 if long_run() else 1_200
 AUDIT_EVERY = 100
 # The roll-up is settlement's, which this test does without.
 CHECKS = [check for check in audit.CHECKS if "buckets" not in check.name]

@@ -125,11 +125,12 @@ def test_each_part_gets_its_own_and_no_more(client: Client, bob: Member, name: s
             assert status == 403, (name, role)
 
 
-@pytest.mark.parametrize("name", list(ACCESS))
-def test_a_visitor_is_sent_to_log_in(client: Client, catalogue: None, name: str) -> None:
-    for method, allowed in zip((client.get, client.post), ACCESS[name], strict=True):
-        if allowed is not None:
-            assert "/accounts/login/" in method(address_of(name)).headers["Location"]
+def test_a_visitor_is_sent_to_log_in(client: Client, catalogue: None, subtests: pytest.Subtests) -> None:
+    for name, rule in ACCESS.items():
+        with subtests.test(name):
+            for method, allowed in zip((client.get, client.post), rule, strict=True):
+                if allowed is not None:
+                    assert "/accounts/login/" in method(address_of(name)).headers["Location"]
 
 
 class TestInviting:

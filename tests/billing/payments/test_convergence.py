@@ -136,7 +136,7 @@ SCENARIOS = {
     "dispute lost": disputed("lost"),
 }
 # Of scenarios with more events than `every`, so many orders are drawn; of others all are tried.
-ORDERS = {"every": 6, "drawn": 720} if long_run() else {"every": 4, "drawn": 24}
+ORDERS = {"every": 6, "drawn": 720} if long_run() else {"every": 3, "drawn": 12}
 
 
 class Rolled(Exception):

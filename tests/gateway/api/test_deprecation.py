@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.gateway.api.conftest import Api
 CALL = {"prompt": "a red circle", "width": "64", "height": "64"}
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
 UNTIL = datetime(2099, 7, 1, tzinfo=UTC)
+_DESCRIPTION = '"inference_imagemodel"."description"'
 
 
 @pytest.fixture
@@ -84,9 +84,10 @@ class TestTenThousandModels:
             for number in range(10_000)
         )
 
-    @pytest.mark.parametrize(
-        ("query", "total"),
-        [
+    def test_a_page_of_the_search_reads_a_page(
+        self, api: Api, subtests: pytest.Subtests, django_assert_max_num_queries: Any
+    ) -> None:
+        for query, total in (
             ("", 10_001),
             ("feature=img2img", 5_001),
             ("feature=img", 0),
@@ -95,21 +96,21 @@ class TestTenThousandModels:
             ("tag=tag 3&feature=img2img", None),
             ('tag="', 0),
             ("provider=maker-1&page=10&limit=100", 2_000),
-        ],
-    )
-    def test_a_page_of_the_search_reads_a_page(
-        self, api: Api, query: str, total: int | None, django_assert_max_num_queries: Any
+        ):
+            with subtests.test(query):
+                with django_assert_max_num_queries(8) as queries:
+                    body = api.get(f"v7/models?{query}")
+                assert total is None or body["total"] == total
+                assert len(body["data"]) <= 100
+                reading = [sql for one in queries.captured_queries if _DESCRIPTION in (sql := one["sql"])]
+                assert reading
+                assert all("LIMIT" in sql for sql in reading)
+
+    def test_what_there_is_to_filter_by_comes_from_different_lists_alone(
+        self, api: Api, django_assert_max_num_queries: Any
     ) -> None:
         with django_assert_max_num_queries(8) as queries:
-            body = api.get(f"v7/models?{query}")
-        assert total is None or body["total"] == total
-        assert len(body["data"]) <= 100
-        rows = [one["sql"] for one in queries.captured_queries if '"inference_imagemodel"."description"' in one["sql"]]
-        assert all("LIMIT" in sql for sql in rows)
-
-    def test_what_there_is_to_filter_by_comes_from_different_lists_alone(self, api: Api) -> None:
-        started_s = time.perf_counter()
-        data = api.get("v6/model-search/filters")["data"]
+            data = api.get("v6/model-search/filters")["data"]
         assert len(data["tags"]) == 8 + len(set(ImageModel.objects.get(model_id="demo").tags))
         assert data["providers"] == ["local", *(f"maker-{number}" for number in range(5))]
-        assert time.perf_counter() - started_s < 5
+        assert all("DISTINCT" in one["sql"] or "LIMIT" in one["sql"] for one in queries.captured_queries)
