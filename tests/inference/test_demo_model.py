@@ -26,6 +26,8 @@ from inference.engine.spec import Family, ModelRef, Operation, RenderSpec
 
 PROMPT = "a red circle on a blue background"
 SIDE_PX = 128
+# The model is small, and its score is a share: of so many seeds one may miss.
+SAMPLES, ENOUGH = 4, 3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,11 +155,10 @@ class TestPrompts:
         ids=plain_caption,
     )
     def test_pictures_show_what_was_asked(self, engine, scene):
-        """One seed of six may miss: the model is small, and its score is a share."""
-        job = engine.submit(asked(plain_caption(scene), samples=6))
+        job = engine.submit(asked(plain_caption(scene), samples=SAMPLES))
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
         for aspect in ("background", "colour", "shape", "position"):
-            assert sum(getattr(one, aspect) == getattr(scene, aspect) for one in seen) >= 5, (aspect, seen)
+            assert sum(getattr(one, aspect) == getattr(scene, aspect) for one in seen) >= ENOUGH, (aspect, seen)
 
     @pytest.mark.parametrize(
         "scene",
@@ -174,20 +175,20 @@ class TestPrompts:
 
     @pytest.mark.parametrize("style", ["enhance", "cinematic", "line-art"])
     def test_the_words_of_enhancement_change_nothing_of_what_is_shown(self, engine, style):
-        job = engine.submit(asked(PROMPT, enhance_prompt=True, enhance_style=style, samples=6))
+        job = engine.submit(asked(PROMPT, enhance_prompt=True, enhance_style=style, samples=SAMPLES))
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
-        assert sum((one.shape, one.colour, one.background) == ("circle", "red", "blue") for one in seen) >= 5, seen
+        assert sum((one.shape, one.colour, one.background) == ("circle", "red", "blue") for one in seen) >= ENOUGH, seen
 
     def test_half_the_side_shows_the_same(self, engine):
-        job = engine.submit(asked(PROMPT, width_px=256, height_px=256, samples=6))
+        job = engine.submit(asked(PROMPT, width_px=256, height_px=256, samples=SAMPLES))
         seen = [reading(drawn.image) for drawn in job.result(timeout=100).images]
-        assert sum((one.colour, one.background) == ("red", "blue") for one in seen) >= 5
+        assert sum((one.colour, one.background) == ("red", "blue") for one in seen) >= ENOUGH
 
     @pytest.mark.parametrize(("width_px", "height_px"), [(672, 384), (416, 608)])
     def test_wide_and_high_pictures_show_one_round_circle(self, engine, width_px, height_px):
-        job = engine.submit(asked(PROMPT, width_px=width_px, height_px=height_px, samples=6))
+        job = engine.submit(asked(PROMPT, width_px=width_px, height_px=height_px, samples=SAMPLES))
         rounds = [roundness(drawn.image) for drawn in job.result(timeout=100).images]
-        assert sum(1 / 1.2 < one < 1.2 for one in rounds) >= 5, rounds
+        assert sum(1 / 1.2 < one < 1.2 for one in rounds) >= ENOUGH, rounds
 
     def test_inpainting_draws_inside_the_mask_and_leaves_the_rest(self, engine):
         given = Image.new("RGB", (NATIVE_SIDE_PX, NATIVE_SIDE_PX), COLOURS["yellow"])
