@@ -39,10 +39,10 @@ PROOFS := tests/billing/payments tests/billing/test_books_against_a_model.py tes
 test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
 
 test-fast: setup  ## The bulk of the suite on SQLite, in parallel
-	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not ($(SERVERS))" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) -m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
 	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(PROOFS) $(ARGS)

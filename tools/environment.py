@@ -100,14 +100,19 @@ def _install(arguments: Sequence[str], *, title: str) -> None:
     with Step(title) as step:
         if _prefers_uv() and _told(_uv(arguments), step) == 0:
             return
-        pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-        if _told([*pip, *arguments], step) == 0:
+        if _told(_pip(arguments), step) == 0:
             return
     raise Problem(_why_pip_failed(LOG.read_text(errors="replace")))
 
 
 def _uv(arguments: Sequence[str]) -> list[str]:
     return ["uv", "pip", "install", "--python", str(PYTHON), *arguments]
+
+
+def _pip(arguments: Sequence[str]) -> list[str]:
+    # Python compiles what is imported when it is; most of the libraries' 20,000 files never are. uv leaves it likewise.
+    options = ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
+    return [str(PYTHON), "-m", "pip", "install", *options, *arguments]
 
 
 def _prefers_uv() -> bool:
