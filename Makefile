@@ -42,7 +42,7 @@ test-fast: setup  ## The bulk of the suite on SQLite, in parallel
 	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) -m "$(SERVERS)" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
 	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(PROOFS) $(ARGS)

@@ -24,11 +24,13 @@ class Member:
 @pytest.fixture(autouse=True)
 def _fresh_process_memory() -> None:
     """Each test is a process that has just started: nothing remembered, no call counted."""
+    from gateway.api import last_use
     from gateway.caching import caches_clear
     from gateway.limits import limiter
     from gateway.ratelimit import _guard, get_limiter
 
     caches_clear()
+    last_use._uses.clear()
     limiter.cache_clear()
     get_limiter.cache_clear()
     _guard.cache_clear()

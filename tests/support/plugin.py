@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.servers import PostgresServer, RedisServer, ServerMissing, running, servers_required
 
@@ -42,20 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("postgres"):
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-class SharingScheduling(LoadScopeScheduling):
-    """One process of a parallel run takes a file whole, and a folder whose tests share a service: models are built and
-    services started once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = file.rpartition("/")[0]
-        return folder if folder in ("tests/browser", "tests/clients") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduling:
-    return SharingScheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
