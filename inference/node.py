@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,11 +196,11 @@ class RenderNode:
         elif command == "cancel":
             self._cancel(arguments["generation_id"], arguments["attempt"])
         elif command == "evict":
-            self.engine.evict(arguments["model_id"])
+            self._tell_after(self.engine.evict(arguments["model_id"]))
         elif command == "preload":
-            self.engine.preload(ModelRef.from_dict(arguments["model"]))
+            self._tell_after(self.engine.preload(ModelRef.from_dict(arguments["model"])))
         elif command == "pin":
-            self.engine.pin(arguments["model_id"], arguments["pinned"])
+            self._tell_after(self.engine.pin(arguments["model_id"], arguments["pinned"]))
         elif command == "drain":
             self.draining = arguments["draining"] or self.restarting
             self._tell_now.set()
@@ -210,6 +210,10 @@ class RenderNode:
             self._send(LOG_TASK, [self.name, tail.lines(arguments["lines"])])
         else:
             logger.warning("Unknown command %s", command)
+
+    def _tell_after(self, command: Future[Any]) -> None:
+        """Whoever gave the command sees what it did as soon as it is done, not at the next heartbeat."""
+        command.add_done_callback(lambda _: self._tell_now.set())
 
     def _repeat(self, attempts: list[list[int]]) -> None:
         for generation_id, attempt in attempts:

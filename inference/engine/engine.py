@@ -86,12 +86,14 @@ class Engine:
     def evict(self, model_id: str) -> Future[bool]:
         """Drop a model from memory unless it is pinned or a job uses it. The future tells whether it went."""
         future: Future[bool] = Future()
-        self._loop.inbox.put(lambda loop: future.set_result(loop.pool.evict(model_id)))
+        self._loop.inbox.put(lambda loop: loop.evict(model_id, future))
         return future
 
-    def pin(self, model_id: str, pinned: bool) -> None:
+    def pin(self, model_id: str, pinned: bool) -> Future[None]:
         """A pinned model is never evicted; it may be pinned before it is loaded."""
-        self._loop.inbox.put(lambda loop: loop.pool.pin(model_id, pinned))
+        future: Future[None] = Future()
+        self._loop.inbox.put(lambda loop: loop.pin(model_id, pinned, future))
+        return future
 
     def close(self, timeout: float = 60) -> None:
         """Fail what is under way as retryable, and free everything."""

@@ -57,6 +57,8 @@ class Loop:
         self.relief = Relief(pool, self.tally)
         self.stepper = Stepper(settings, self.tally, self.relief)
         self.closing = False
+        # Commands that are done, told to whoever waits once the snapshot shows what they did.
+        self.done: list[Callable[[], None]] = []
         self.device_uuid = _uuid_of(device)
         self.snapshot = self._status()
 
@@ -93,6 +95,8 @@ class Loop:
         busy = self._compute()
         self._retire()
         self.snapshot = self._status()
+        while self.done:
+            self.done.pop()()
         return busy
 
     def _receive(self, *, wait: bool) -> None:
@@ -141,6 +145,14 @@ class Loop:
     def preload(self, ref: PartRef, future: Future[int]) -> None:
         self.preloads[ref] = future
 
+    def evict(self, model_id: str, future: Future[bool]) -> None:
+        gone = self.pool.evict(model_id)
+        self.done.append(lambda: future.set_result(gone))
+
+    def pin(self, model_id: str, pinned: bool, future: Future[None]) -> None:
+        self.pool.pin(model_id, pinned)
+        self.done.append(lambda: future.set_result(None))
+
     # --- Starting -----------------------------------------------------------------------------------------------------
 
     def _preload(self) -> None:
@@ -148,10 +160,11 @@ class Loop:
             try:
                 if self.pool.want([ref]):
                     del self.preloads[ref]
-                    future.set_result(self.pool.residents[ref].load_ms)
+                    load_ms = self.pool.residents[ref].load_ms
+                    self.done.append(functools.partial(future.set_result, load_ms))
             except RenderFailed as failure:
                 del self.preloads[ref]
-                future.set_exception(failure)
+                self.done.append(functools.partial(future.set_exception, failure))
 
     def _waiting(self) -> list[Work]:
         """Jobs not yet started, in the order in which they may: accounts take turns, the least served first."""

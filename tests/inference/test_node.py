@@ -89,6 +89,27 @@ def test_no_trouble_ends_the_heartbeats(tmp_path, sent, monkeypatch, problem):
     assert not left
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("preload", {"model": ModelRef(model_id="demo", family=Family.SD15, source="embedded:demo").to_dict()}),
+        ("pin", {"model_id": "demo", "pinned": True}),
+        ("evict", {"model_id": "demo"}),
+        ("drain", {"draining": True}),
+    ],
+)
+def test_what_a_command_did_is_told_before_the_next_heartbeat(tmp_path, sent, monkeypatch, command, arguments):
+    monkeypatch.setattr(node_module, "HEARTBEAT_IDLE_S", 3600)
+    node = make(tmp_path, sent)
+    teller = threading.Thread(target=node.heartbeat_forever, args=("heartbeat",))
+    teller.start()
+    until(lambda: len(sent) == 1)
+    node.control(command, arguments)
+    until(lambda: len(sent) == 2)
+    node.goodbye("heartbeat")
+    teller.join(30)
+
+
 def test_a_render_stores_every_picture_at_its_promised_key(tmp_path, sent):
     result = make(tmp_path, sent).render(1, 1, spec())
     assert [image.seed for image in result.images] == [5, 6]

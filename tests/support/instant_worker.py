@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from PIL import Image
@@ -73,14 +74,23 @@ class InstantEngine:
     def status(self) -> EngineStatus:
         return EngineStatus(device="none", dtype="none", progress=dict(self._slow))
 
-    def preload(self, ref: ModelRef) -> None:
+    def preload(self, ref: ModelRef) -> Future[int]:
         """Everything is loaded."""
+        return _done(0)
 
-    def evict(self, model_id: str) -> None:
+    def evict(self, model_id: str) -> Future[bool]:
         """Nothing is resident."""
+        return _done(False)
 
-    def pin(self, model_id: str, pinned: bool) -> None:
+    def pin(self, model_id: str, pinned: bool) -> Future[None]:
         """Nothing is resident."""
+        return _done(None)
+
+
+def _done(result: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
 
 
 if __name__ == "__main__":

@@ -60,6 +60,19 @@ class TestEngine:
         with pytest.raises(RenderFailed):
             engine.preload(model("nowhere")).result(60)
 
+    def test_a_command_that_is_done_shows_in_the_status(self, engine: Engine) -> None:
+        def resident() -> dict[str, bool]:
+            return {entry.model_id: entry.pinned for entry in engine.status().resident}
+
+        engine.preload(model("sd15-inpainting")).result(60)
+        assert resident()["sd15-inpainting"] is False
+        engine.pin("sd15-inpainting", True).result(60)
+        assert resident()["sd15-inpainting"] is True
+        engine.pin("sd15-inpainting", False).result(60)
+        assert resident()["sd15-inpainting"] is False
+        engine.evict("sd15-inpainting").result(60)
+        assert "sd15-inpainting" not in resident()
+
     def test_an_operation_without_steps(self, engine: Engine, model_dir: Path) -> None:
         torch.save({"params_ema": tiny_models.rrdbnet_state()}, model_dir / "tiny_x4.pth")
         job = spec(
