@@ -6,8 +6,9 @@ PYTHON ?= $(firstword $(foreach candidate,python3 python3.11 python3.12 python3.
 PY := .venv/bin/python
 # Tests share processors with what they start; more workers than this only make time limits fail.
 JOBS ?= 2
-# What needs servers of its own runs in the second leg of `make test`, on PostgreSQL and Redis.
-SERVERS := postgres or redis
+# What needs PostgreSQL, Redis or a whole service runs in the second leg of `make test`; it waits more than it computes.
+SERVERS := postgres or redis or service
+SERVER_JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -36,13 +37,14 @@ PROOFS := tests/billing/payments tests/billing/test_books_against_a_model.py tes
 	tests/gateway/ratelimit tests/gateway/services/test_place.py tests/gateway/test_recount.py
 
 .PHONY: test test-fast test-servers test-faults test-stripe coverage
-test: test-fast test-servers  ## The whole suite: on SQLite, then the server parts on PostgreSQL and Redis
+test: test-fast test-servers  ## The whole suite: what runs in its own process, then what needs servers
 
 test-fast: setup  ## The bulk of the suite on SQLite, in parallel
 	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
-test-servers: setup  ## Concurrency, triggers and limits on a PostgreSQL and a Redis of its own
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile -m "$(SERVERS)" $(ARGS)
+test-servers: setup  ## Whole services, browser and clients; concurrency and limits on PostgreSQL and Redis
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(SERVER_JOBS) --dist loadfile --no-loadscope-reorder \
+		-m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
 	SEEDS=$(or $(SEEDS),100) $(PY) -m tests.support.servers -- $(PY) -m pytest tests/faults $(PROOFS) $(ARGS)
@@ -53,8 +55,8 @@ test-stripe: setup  ## The payment scenarios at Stripe's test mode (STRIPE_TEST_
 
 coverage: setup  ## The whole suite under coverage, with the floor of pyproject.toml
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -m "not ($(SERVERS)) and not browser" $(ARGS)
-	$(PY) -m tests.support.servers -- $(PY) -m coverage run -m pytest -m "$(SERVERS)" $(ARGS)
+	$(PY) -m coverage run -m pytest -m "not ($(SERVERS))" $(ARGS)
+	$(PY) -m tests.support.servers -- $(PY) -m coverage run -m pytest -m "($(SERVERS)) and not browser" $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

@@ -25,7 +25,7 @@ from tests.support.receiver import Receiver, receiving, reply
 from tests.support.service import Service, running_service
 
 # A service that loads torch, on a busy machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 PATIENCE_S = 240.0
 WORKER = "test"
 WEIGHTS = save({"layer.weight": np.arange(4096, dtype=np.float32)})

@@ -10,21 +10,18 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.browser.looks import Tour, Watch
 from tests.support.service import Service, running_service
 from tools.screenshots import ARGUMENTS, CHROMIUM
 
 PASSWORD = "an old sentence is a good password"
-AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
 expect.set_options(timeout=15_000)  # as long as pages wait for anything else: machines may be busy
-
-AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/browser/" in str(item.path):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.service)
             if not Path(CHROMIUM).exists():
                 item.add_marker(skip)
 
@@ -60,29 +58,6 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         chromium.close()
-
-
-@dataclass
-class Watch:
-    """What went wrong on the watched pages."""
-
-    host: str
-    problems: list[str] = field(default_factory=list)
-
-    def attach(self, page: Page) -> None:
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        # A page that answers 404 or 403 on purpose is told of in the console as well.
-        if message.type == "error" and "the server responded with a status of" not in message.text:
-            self.problems.append(f"console: {message.text}")
-
-    def _request(self, request: Request) -> None:
-        local = (self.host, "data:", "blob:", "chrome-error:")
-        if not request.url.startswith(local):
-            self.problems.append(f"asked another host: {request.url}")
 
 
 NewPage = Callable[..., Page]
@@ -114,6 +89,13 @@ def new_page(browser: Browser, service: Service) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     assert watch.problems == []
+
+
+@pytest.fixture(scope="package")
+def tour(browser: Browser, service: Service) -> Iterator[Tour]:
+    tour = Tour(browser, service.url)
+    yield tour
+    tour.close()
 
 
 def code_mailed(service: Service, email: str) -> str:
@@ -188,18 +170,3 @@ def shell(command: str) -> str:
     """What a customer does with a copied line: paste it into a shell."""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
-
-
-def axe_faults(page: Page) -> list[str]:
-    """Violations of WCAG 2.0 to 2.2, A and AA, on the page as it stands."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE)
-    # All that holds as well would be described node by node and sent over: most of the time that a look takes.
-    found = page.evaluate(
-        "async tags => (await axe.run(document, {runOnly: tags, resultTypes: ['violations']})).violations", AXE_TAGS
-    )
-    return [
-        f"{violation['id']}: {node['target']} {node['failureSummary'].splitlines()[-1].strip()}"
-        for violation in found
-        for node in violation["nodes"]
-    ]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.test_pages import faults_everywhere
+from tests.browser.looks import Tour
 from tests.support.service import Service
 
 PATHS = (
@@ -54,8 +54,8 @@ def operator(browser: Browser, service: Service) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_page_of_the_console(new_page: NewPage, operator: dict[str, Any], path: str) -> None:
-    assert faults_everywhere(new_page, path, widths_px=(1440, 360), storage_state=operator) == []
+def test_every_page_of_the_console(tour: Tour, operator: dict[str, Any], path: str) -> None:
+    assert tour.faults(path, reader="operator", widths_px=(1440, 360), storage_state=operator) == []
 
 
 def test_the_first_screen_needs_no_scrolling(new_page: NewPage, operator: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PASSWORD, NewPage, axe_faults, call, log_in, shell, sign_up
+from tests.browser.conftest import PASSWORD, NewPage, call, log_in, shell, sign_up
+from tests.browser.looks import axe_faults
 from tests.support.service import Service
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import NewPage, axe_faults
+from tests.browser.conftest import NewPage
+from tests.browser.looks import COLOURS, Tour, axe_faults, faults_of
 from tools.screenshots import ENTRANCE, PUBLIC, SIGNED_IN
 
-THEMES = ("light", "dark")
-WIDTHS_PX = (1280, 360)
 MORE_PUBLIC = (
     "/pricing?images=40000&per_call=4",
     "/playground/compare?model=demo&model=nothing",
@@ -27,45 +26,18 @@ MORE_SIGNED_IN = (
 )
 
 
-def faults_of(page: Any, width_px: int) -> list[str]:
-    """What is wrong with the open page at this width."""
-    page.set_viewport_size({"width": width_px, "height": 900})
-    page.evaluate("document.fonts.ready.then(() => true)")
-    faults = axe_faults(page)
-    if page.locator("h1").count() != 1:
-        faults.append(f"{page.locator('h1').count()} h1")
-    scroll_px = page.evaluate("document.documentElement.scrollWidth")
-    if scroll_px > width_px:
-        faults.append(f"scrolls sideways, {scroll_px} px in {width_px}")
-    return faults
-
-
-def faults_everywhere(
-    new_page: NewPage, path: str, *, widths_px: tuple[int, int] = WIDTHS_PX, **more: Any
-) -> list[str]:
-    """In both themes at both widths: opened wide and made narrow in the one, the other way round in the other."""
-    faults = []
-    for theme, widths in zip(THEMES, (widths_px, widths_px[::-1]), strict=True):
-        page = new_page(theme=theme, width_px=widths[0], **more)
-        page.goto(path)
-        faults += [
-            f"{path}, {width_px} px, {theme}: {fault}" for width_px in widths for fault in faults_of(page, width_px)
-        ]
-    return faults
-
-
 @pytest.mark.parametrize("path", [*PUBLIC, *ENTRANCE, *MORE_PUBLIC])
-def test_public_page(new_page: NewPage, path: str) -> None:
-    assert faults_everywhere(new_page, path) == []
+def test_public_page(tour: Tour, path: str) -> None:
+    assert tour.faults(path) == []
 
 
 @pytest.mark.parametrize("path", [*SIGNED_IN, *MORE_SIGNED_IN, "/dashboard/requests/{generation_id}"])
-def test_page_of_an_account(new_page: NewPage, customer: dict[str, Any], path: str) -> None:
-    assert faults_everywhere(new_page, path.format(**customer), storage_state=customer["state"]) == []
+def test_page_of_an_account(tour: Tour, customer: dict[str, Any], path: str) -> None:
+    assert tour.faults(path.format(**customer), reader="customer", storage_state=customer["state"]) == []
 
 
-def test_a_shared_link_as_a_stranger_sees_it(new_page: NewPage, customer: dict[str, Any]) -> None:
-    assert faults_everywhere(new_page, customer["link"]) == []
+def test_a_shared_link_as_a_stranger_sees_it(tour: Tour, customer: dict[str, Any]) -> None:
+    assert tour.faults(customer["link"]) == []
 
 
 def test_sizes_follow_the_reader_s_own_size_of_text(new_page: NewPage) -> None:
@@ -95,3 +67,4 @@ def test_faults_that_are_planted_are_found(new_page: NewPage) -> None:
     found = " ".join(faults_of(page, 360))
     for fault in ("color-contrast", "button-name", "2 h1", "scrolls sideways, 7"):
         assert fault in found
+    assert "color-contrast" in " ".join(axe_faults(page, COLOURS))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import axe_faults, call, sign_up
+from tests.browser.conftest import call, sign_up
+from tests.browser.looks import axe_faults
 from tests.support.servers import free_port
 from tests.support.service import PROJECT, Service, running_service
 from tools.supervisor import dies_with_owner

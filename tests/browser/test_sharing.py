@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage, sign_up
-from tests.browser.test_pages import faults_everywhere
+from tests.browser.looks import Tour
 from tests.support.service import Service
 
 
@@ -86,10 +86,11 @@ def test_scrolling_down_brings_older_pictures(new_page: NewPage, service: Servic
 
 
 @pytest.mark.parametrize("path", ["/accounts/signup/", "/accounts/password/reset/", "/accounts/login/code/"])
-def test_the_german_entrance(new_page: NewPage, path: str) -> None:
-    assert faults_everywhere(new_page, path, locale="de-DE") == []
+def test_the_german_entrance(tour: Tour, path: str) -> None:
+    assert tour.faults(path, reader="German visitor", locale="de-DE") == []
 
 
 @pytest.mark.parametrize("path", ["/dashboard", "/dashboard/usage", "/dashboard/team"])
-def test_german_pages_of_an_account(new_page: NewPage, customer: dict[str, Any], path: str) -> None:
-    assert faults_everywhere(new_page, path, locale="de-DE", storage_state=customer["state"]) == []
+def test_german_pages_of_an_account(tour: Tour, customer: dict[str, Any], path: str) -> None:
+    german = {"locale": "de-DE", "storage_state": customer["state"]}
+    assert tour.faults(path, reader="German customer", **german) == []

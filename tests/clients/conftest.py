@@ -18,6 +18,12 @@ with warnings.catch_warnings():
     import modelslab_py.schemas.realtime  # noqa: F401
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/clients/" in str(item.path):
+            item.add_marker(pytest.mark.service)
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("clients"), env={"WEB_THREADS": "12"}) as running:

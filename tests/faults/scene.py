@@ -325,7 +325,7 @@ def stage(servers: Servers, folder: Path, *, database: str, **env: str) -> Itera
         service.wait_ready()
         yield Scene(service, servers.postgres, servers.redis, settings["DATABASE_URL"], list(servers.accounts))
     finally:
-        service.stop()
+        service.discard()
 
 
 def long_run() -> bool:

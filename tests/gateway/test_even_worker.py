@@ -57,7 +57,7 @@ def test_both_processes_take_their_part(tmp_path):
                 time.sleep(0.05)
         assert min(held) >= TOGETHER * 3 // 8, held
     finally:
-        service.stop()
+        service.discard()
 
 
 @pytest.fixture

@@ -159,4 +159,4 @@ def test_clients_that_send_nothing_hold_nobody_up(tmp_path):
             # gunicorn waits five seconds for the first bytes of each connection.
             assert time.monotonic() - began < 4
     finally:
-        service.stop()
+        service.discard()

@@ -169,6 +169,11 @@ class Service:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(STOP_TIMEOUT_S)
 
+    def discard(self) -> None:
+        """Kill whatever runs. For the end of a test, when nothing of it is asked any more: ending takes seconds."""
+        for name in list(self.processes):
+            self.kill(name)
+
     def _taken(self, name: str) -> subprocess.Popen[bytes]:
         with self._starting:
             return self.processes.pop(name)
@@ -196,4 +201,4 @@ def running_service(
         service.wait_ready()
         yield service
     finally:
-        service.stop()
+        service.discard()

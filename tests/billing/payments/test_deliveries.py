@@ -39,7 +39,7 @@ def web(stripe, tmp_path):
         service.wait_live()
         yield service
     finally:
-        service.stop()
+        service.discard()
 
 
 def post_at_once(service, stripe, event):

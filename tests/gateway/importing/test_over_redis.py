@@ -54,7 +54,7 @@ def workers(tmp_path: Path, child_database: None, redis_url: str, settings: Any)
         service.start("worker", "dispatcher")
         yield service
     finally:
-        service.stop()
+        service.discard()
 
 
 def test_a_file_and_an_address_come_in_and_what_failed_is_begun_again(
