@@ -12,7 +12,7 @@ from billing.stripe_client.connection import LIVE_PREFIXES
 PROVIDERS = ("", "stripe", "sandbox")
 
 
-@register()
+@register("payments")
 def payments(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     provider, live = settings.BILLING_PROVIDER, settings.STRIPE_API_KEY.startswith(LIVE_PREFIXES)

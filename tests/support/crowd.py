@@ -1,23 +1,18 @@
 """Many processes with many threads that all admit calls for one account at the same moment.
 
-Run as a program it is one of those processes: it waits for the start line on its standard input, makes its tries and
-prints what came of each. A fault makes it a negative control: it breaks one guard on purpose.
+A fault makes it a negative control: it breaks one guard on purpose.
 """
 
 from __future__ import annotations
 
 import collections
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.support.siblings import Start, siblings, siblings_run
+
 # Who looks first and acts then is overtaken in between. Long enough that some other try comes by on any machine.
 LOOKED_S = 0.03
 
@@ -34,32 +29,10 @@ def rush(
 ) -> collections.Counter[str]:
     """How many tries ended how: "accepted", or the code of the refusal. `tries` is per process."""
     task = {"key": key, "threads": threads, "tries": tries, "idempotency_key": idempotency_key, "fault": fault}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.support.crowd"],
-            cwd=PROJECT,
-            env=os.environ
-            | {"DJANGO_SETTINGS_MODULE": "gateway.settings", "DATABASE_POOL_MAX": str(threads), **(env or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(processes)
-    ]
-    for child in children:
-        assert child.stdin
-        assert child.stdout
-        child.stdin.write(json.dumps(task) + "\n")
-        child.stdin.flush()
-        assert child.stdout.readline() == "ready\n"
-    for child in children:
-        assert child.stdin
-        child.stdin.write("go\n")
-        child.stdin.flush()
+    env = {"DATABASE_POOL_MAX": str(threads), **(env or {})}
     outcomes: collections.Counter[str] = collections.Counter()
-    for child in children:
-        out, _ = child.communicate(timeout=100)
-        outcomes.update(json.loads(out.splitlines()[-1]))
+    for told in siblings("tests.support.crowd", task, count=processes, env=env):
+        outcomes.update(told)
     return outcomes
 
 
@@ -162,21 +135,18 @@ class _Key:
         self.key = key
 
 
-def main() -> None:
-    import django
-
-    task = json.loads(sys.stdin.readline())
-    django.setup()
+def work(task: dict[str, Any], start: Start) -> dict[str, int]:
+    """One process of the crowd: how many of its tries ended how."""
     from django.db import connection
 
     _break(task["fault"])
     connection.close()
     outcomes: collections.Counter[str] = collections.Counter()
     left = iter(range(task["tries"]))
-    lock, start = threading.Lock(), threading.Event()
+    lock, started = threading.Lock(), threading.Event()
 
-    def work() -> None:
-        start.wait()
+    def try_on() -> None:
+        started.wait()
         while True:
             with lock:
                 if next(left, None) is None:
@@ -186,16 +156,15 @@ def main() -> None:
                 outcomes[outcome] += 1
         connection.close()
 
-    workers = [threading.Thread(target=work) for _ in range(task["threads"])]
+    workers = [threading.Thread(target=try_on) for _ in range(task["threads"])]
     for worker in workers:
         worker.start()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    start.set()
+    start()
+    started.set()
     for worker in workers:
         worker.join()
-    print(json.dumps(outcomes))
+    return outcomes
 
 
 if __name__ == "__main__":
-    main()
+    siblings_run(work)

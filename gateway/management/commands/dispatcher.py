@@ -10,6 +10,8 @@ from gateway.dispatcher import Dispatcher
 
 class Command(BaseCommand):
     help = "Give waiting generations to render workers; run sweeps and periodic work."
+    # It must refuse to start on contradicting payments; the rest would load every page and is checked by `migrate`.
+    requires_system_checks = ("payments",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         dispatcher = Dispatcher()

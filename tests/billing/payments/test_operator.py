@@ -4,6 +4,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 
 from accounts.models import User
 from billing.checks import payments
@@ -118,3 +119,11 @@ def test_settings_that_contradict_each_other_are_told(settings, provider, key, b
     settings.BILLING_PROVIDER, settings.STRIPE_API_KEY, settings.STRIPE_API_BASE = provider, key, base
     settings.STRIPE_WEBHOOK_SECRETS = []
     assert [message.id for message in payments(None)] == expected
+
+
+@pytest.mark.parametrize("prepare", ["migrate", "dispatcher"])
+def test_nothing_starts_on_settings_that_contradict_each_other(db, settings, monkeypatch, prepare):
+    monkeypatch.setattr("gateway.management.commands.dispatcher.Dispatcher", lambda: pytest.fail("It started."))
+    settings.BILLING_PROVIDER = "paypal"
+    with pytest.raises(SystemCheckError, match=r"billing\.E001"):
+        call_command(prepare, skip_checks=False)
