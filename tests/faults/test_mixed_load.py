@@ -8,7 +8,7 @@ import pytest
 from tests.faults.scene import long_run
 from tests.support.clients import MixedLoad
 
-SECONDS = 600 if long_run() else 20
+SECONDS = 600 if long_run() else 12
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(SECONDS + 200)]
 

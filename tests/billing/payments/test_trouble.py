@@ -45,8 +45,8 @@ class TestPictures:
         late = topup_pay(stripe, alice.account, 500)
         receive(stripe)
         without_limits(alice)
-        stripe.refuse_connections() if outage == "refused" else stripe.trouble.chance(1.0, outage, seconds=0.3)
-        config = stripe_client.StripeConfig("sk_test_sandbox", api_base=stripe.base_url, timeout_s=0.2, retries_max=0)
+        stripe.refuse_connections() if outage == "refused" else stripe.trouble.chance(1.0, outage, seconds=0.1)
+        config = stripe_client.StripeConfig("sk_test_sandbox", api_base=stripe.base_url, timeout_s=0.05, retries_max=0)
         start = timezone.now()
         with stripe_client.connected(config):
             for minutes in range(0, 60, 6):
