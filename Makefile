@@ -4,6 +4,8 @@
 PYTHON ?= $(firstword $(foreach candidate,python3 python3.11 python3.12 python3.13 python3.14, \
 	$(shell $(candidate) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(candidate))))
 PY := .venv/bin/python
+# Images set it to stay small. Here each of many processes would compile all that it imports, seconds at every start.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests share processors with what they start; more workers than this only make time limits fail.
 JOBS ?= 2
 # What needs PostgreSQL, Redis or a whole service runs in the second leg of `make test`; it waits more than it computes.
