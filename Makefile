@@ -6,11 +6,10 @@ PYTHON ?= $(firstword $(foreach candidate,python3 python3.11 python3.12 python3.
 PY := .venv/bin/python
 # Images set it to stay small. Here each of many processes would compile all that it imports, seconds at every start.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests share processors with what they start; more workers than this only make time limits fail.
-JOBS ?= 2
-# What needs PostgreSQL, Redis or a whole service runs in the second leg of `make test`; it waits more than it computes.
+# Processes of pytest, for two processors: one of three waits for what it has started. Many more make time limits fail.
+JOBS ?= 3
+# What needs PostgreSQL, Redis or a whole service runs in the second leg of `make test`.
 SERVERS := postgres or redis or service
-SERVER_JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -45,7 +44,7 @@ test-fast: setup  ## The bulk of the suite on SQLite, in parallel
 	$(PY) -m pytest -n $(JOBS) -m "not ($(SERVERS))" $(ARGS)
 
 test-servers: setup  ## Whole services, browser and clients; concurrency and limits on PostgreSQL and Redis
-	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(SERVER_JOBS) --dist loadfile --no-loadscope-reorder \
+	$(PY) -m tests.support.servers -- $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		-m "$(SERVERS)" $(ARGS)
 
 test-faults: setup  ## Kill processes and servers under load, 100 seeds (SEEDS=n for another number); takes long
