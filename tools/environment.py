@@ -25,6 +25,8 @@ STAMP = VENV / "installed.json"
 LOG = VENV / "install.log"
 RUNTIME = ROOT / "requirements.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"
+# Python's own is years older, and takes twice as long to choose among all versions that an index offers.
+PIP = "pip==26.3"
 # The processor build of torch with all else takes 1.9 GB installed, and pip unpacks beside it.
 FREE_DISK_BYTES_MIN = 4 * 1024**3
 
@@ -37,6 +39,7 @@ def ensure(*, development: bool = False) -> Path:
     _demand_disk()
     if not _usable():
         _create()
+    _install([PIP], title="Bringing pip up to date")
     _install_torch()
     _install(["-r", str(DEVELOPMENT if development else RUNTIME)], title="Installing the pinned requirements")
     done = ["runtime", "development"] if development else ["runtime"]

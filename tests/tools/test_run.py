@@ -100,14 +100,14 @@ def test_an_environment_that_is_complete_is_left_alone(monkeypatch, tmp_path):
     assert installed == []
 
 
-def test_changed_requirements_are_installed_anew_with_torch_first(monkeypatch, tmp_path):
+def test_changed_requirements_are_installed_anew_with_pip_and_torch_first(monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "STAMP", tmp_path / "installed.json")
     monkeypatch.setattr(environment, "_usable", lambda: True)
     (tmp_path / "installed.json").write_text(json.dumps({"runtime": "of older requirements"}))
     installed = []
     monkeypatch.setattr(environment, "_install", lambda arguments, title: installed.append(arguments))
     environment.ensure()
-    assert [arguments[0].partition("==")[0] for arguments in installed] == ["torch", "-r"]
+    assert [arguments[0].partition("==")[0] for arguments in installed] == ["pip", "torch", "-r"]
 
 
 def test_settings_of_the_env_file_do_not_override_the_environment(monkeypatch, tmp_path):
