@@ -46,18 +46,20 @@ def siblings_run(work: Callable[[Any, Start], Any]) -> None:
 
     asked = json.load(sys.stdin)
     context = multiprocessing.get_context("fork")
-    start = context.Barrier(asked["count"]).wait
-    with context.Pool(asked["count"], initializer=_remember, initargs=(start,)) as pool:
+    line = context.Barrier(asked["count"])
+    with context.Pool(asked["count"], initializer=_start_line.append, initargs=(line,)) as pool:
         told = pool.map(functools.partial(_work, work), [asked["task"]] * asked["count"], chunksize=1)
     print(json.dumps(told))
 
 
-_start: list[Start] = []
-
-
-def _remember(start: Start) -> None:
-    _start.append(start)
+_start_line: list[Any] = []
 
 
 def _work(work: Callable[[Any, Start], Any], task: Any) -> Any:
-    return work(task, _start[0])
+    """Who fails before the start lets no one wait for it."""
+    line = _start_line[0]
+    try:
+        return work(task, line.wait)
+    except BaseException:
+        line.abort()
+        raise
